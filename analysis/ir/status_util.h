@@ -1,0 +1,40 @@
+// Early return on error, for functions that return absl::Status or absl::StatusOr.
+//
+//   RS_RETURN_IF_ERROR(Check(graph));
+//   RS_ASSIGN_OR_RETURN(const int64_t count, ElementCount(shape));
+
+#ifndef REUSESCOPE_ANALYSIS_IR_STATUS_UTIL_H_
+#define REUSESCOPE_ANALYSIS_IR_STATUS_UTIL_H_
+
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+
+#define RS_CONCAT_INNER(a, b) a##b
+#define RS_CONCAT(a, b) RS_CONCAT_INNER(a, b)
+
+#define RS_RETURN_IF_ERROR(expression)            \
+  do {                                            \
+    absl::Status rs_status = (expression);        \
+    if (!rs_status.ok()) return rs_status;        \
+  } while (false)
+
+#define RS_ASSIGN_OR_RETURN(declaration, expression) \
+  RS_ASSIGN_OR_RETURN_INNER(RS_CONCAT(rs_or_, __LINE__), declaration, expression)
+#define RS_ASSIGN_OR_RETURN_INNER(temporary, declaration, expression) \
+  auto temporary = (expression);                                      \
+  if (!temporary.ok()) return temporary.status();                     \
+  declaration = *std::move(temporary)
+
+namespace reusescope {
+
+// The same status with "prefix: " before its message.
+inline absl::Status Annotate(const absl::Status& status, absl::string_view prefix) {
+  return status.ok() ? status : absl::Status(status.code(), absl::StrCat(prefix, ": ", status.message()));
+}
+
+}  // namespace reusescope
+
+#endif  // REUSESCOPE_ANALYSIS_IR_STATUS_UTIL_H_

@@ -1,0 +1,42 @@
+// Every type and shape of the graph, and the values of the small tensors that shapes are made of.
+//
+//   ResolveShapes(model, {.batch = 32}, notes)   // the leading dimension of every input is 32
+//
+// Walks the schedule once. For each node: our own rule where the operator's entry has `infer`, else ONNX's schema of the
+// node's opset (schema/node_inference.h) with constant inputs from our evaluator (`evaluate`, tensors of at most
+// kMaxLiteralElements). Sets Value::type, Value::literal and Node::op.since_version. Nodes of model-local functions, and
+// of schema functions without an entry in the registry, are inlined beforehand (transform/inline_functions.h).
+//
+// Symbolic dimensions: `dims` binds by name, `inputs` gives whole shapes, `batch` the leading dimension of every graph
+// input whose leading dimension is symbolic. An unbound leading symbol is 1, said in `notes`; any other unbound symbol
+// is kFailedPrecondition naming the dimension and the flag that binds it (--dim NAME=N).
+//
+// After it no tensor has an unknown dimension, and no element count or byte count of a tensor exceeds int64; a node
+// whose output shape cannot be found is kInvalidArgument with node, operand, found and expected (or kUnimplemented when
+// the operator has neither schema nor rule).
+
+#ifndef REUSESCOPE_ANALYSIS_TRANSFORM_RESOLVE_SHAPES_H_
+#define REUSESCOPE_ANALYSIS_TRANSFORM_RESOLVE_SHAPES_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/btree_map.h"
+#include "absl/status/status.h"
+#include "analysis/ir/model.h"
+
+namespace reusescope {
+
+struct ShapeBindings {
+  std::optional<int64_t> batch;
+  absl::btree_map<std::string, int64_t> dims;
+  absl::btree_map<std::string, Shape> inputs;
+};
+
+absl::Status ResolveShapes(Model& model, const ShapeBindings& bindings, std::vector<std::string>& notes);
+
+}  // namespace reusescope
+
+#endif  // REUSESCOPE_ANALYSIS_TRANSFORM_RESOLVE_SHAPES_H_
