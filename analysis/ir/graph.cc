@@ -32,6 +32,19 @@ std::string OpKeyString(const OpKey& op) {
   return absl::StrCat(op.domain, op.domain.empty() ? "" : "::", op.type, "-", op.since_version);
 }
 
+namespace {
+
+// Calls `visit(value)` for every operand and capture of the node that is there, repeats included.
+template <typename Visit>
+void ForEachRead(const Node& node, Visit visit) {
+  for (ValueId input : node.inputs) {
+    if (input != kNoValue) visit(input);
+  }
+  for (ValueId capture : node.captures) visit(capture);
+}
+
+}  // namespace
+
 ValueId Graph::AddValue(std::string value_name, Type type, ValueKind kind) {
   values.push_back({.name = std::move(value_name), .type = std::move(type), .kind = kind});
   return static_cast<ValueId>(values.size() - 1);
@@ -62,6 +75,7 @@ Uses::Uses(const Graph& graph) : first_(graph.values.size() + 1, 0) {
         for (size_t j = i > 16 ? i - 16 : 0; j < i; ++j) repeated = repeated || inputs[j] == inputs[i];
         if (inputs[i] != kNoValue && !repeated) visit(inputs[i], id);
       }
+      for (ValueId capture : graph.node(id).captures) visit(capture, id);
     }
   };
   for_each_use([&](ValueId value, NodeId) { ++first_[value + 1]; });
@@ -78,12 +92,12 @@ absl::Status SortTopologically(Graph& graph) {
   std::vector<int32_t> missing(count, 0);
   std::vector<std::vector<int32_t>> readers(count);
   for (size_t i = 0; i < count; ++i) {
-    for (ValueId input : graph.node(graph.order[i]).inputs) {
-      const NodeId producer = input == kNoValue ? kNoNode : graph.value(input).producer;
-      if (producer == kNoNode || position[producer] < 0) continue;
+    ForEachRead(graph.node(graph.order[i]), [&](ValueId value) {
+      const NodeId producer = graph.value(value).producer;
+      if (producer == kNoNode || position[producer] < 0) return;
       readers[position[producer]].push_back(static_cast<int32_t>(i));
       ++missing[i];
-    }
+    });
   }
   std::priority_queue<int32_t, std::vector<int32_t>, std::greater<>> ready;
   for (size_t i = 0; i < count; ++i) {
@@ -123,9 +137,7 @@ int RemoveDeadNodes(Graph& graph) {
     for (ValueId output : node.outputs) live = live || (output != kNoValue && needed[output]);
     if (!live) continue;
     kept.push_back(*it);
-    for (ValueId input : node.inputs) {
-      if (input != kNoValue) needed[input] = true;
-    }
+    ForEachRead(node, [&](ValueId value) { needed[value] = true; });
   }
   const int removed = static_cast<int>(graph.order.size() - kept.size());
   graph.order.assign(kept.rbegin(), kept.rend());

@@ -10,6 +10,11 @@
 // A value lives in a Storage; views (Reshape, Squeeze, ...) share the storage of what they view, so bytes are counted
 // once. Storages are assigned by AssignStorages (transform/assign_storages.h); until then Value::storage is kNoStorage.
 //
+// A subgraph (body of If, Loop, Scan) is a Graph of its own, with ids of its own. What it reads of the graphs around it
+// stands in its pool as a value of the same name without producer and without kind of its own, listed in `captured`; the
+// node that owns the subgraph lists the same values, as ids of its own graph, in `captures`: reads besides its inputs,
+// which schedules, uses and dead-node removal honour. A value captured across two levels is captured at both.
+//
 // The training graph is the same Graph with more nodes: `phase` says which part of the step a node belongs to, and
 // `forward_node` of a backward node is the node whose gradient it computes.
 
@@ -51,6 +56,10 @@ enum class ValueKind : uint8_t {
 };
 absl::string_view ValueKindName(ValueKind kind);
 
+// Where the kind of an initializer comes from. The importer writes kMetadata when the file says it outright; kNone leaves
+// the decision (parameter, buffer or constant) to a later stage, which goes by differentiable paths.
+enum class KindEvidence : uint8_t { kNone, kMetadata };
+
 enum class Phase : uint8_t { kForward, kBackward, kUpdate };
 inline constexpr int kNumPhases = 3;
 absl::string_view PhaseName(Phase phase);
@@ -59,6 +68,7 @@ struct Value {
   std::string name;           // as in the file; "" for values that we introduce is not allowed
   Type type;
   ValueKind kind = ValueKind::kActivation;
+  KindEvidence evidence = KindEvidence::kNone;
   NodeId producer = kNoNode;  // kNoNode for inputs, parameters, buffers and initializer constants
   StorageId storage = kNoStorage;
   int32_t literal = -1;       // index into Graph::literals when the (small) value is known; see Graph::literal()
@@ -80,6 +90,7 @@ struct Node {
   OpKey op;
   absl::InlinedVector<ValueId, 4> inputs;
   absl::InlinedVector<ValueId, 2> outputs;
+  std::vector<ValueId> captures;   // outer values that its subgraphs read, once each, operands left out
   Attributes attributes;
   std::string name;                // as in the file, or made unique from the operator ("Conv_12")
   std::string module;              // path in the model's module tree ("layer1.0.conv1"); "" when the file tells nothing
@@ -105,6 +116,7 @@ struct Graph {
   std::vector<NodeId> order;  // the schedule
   std::vector<ValueId> inputs;
   std::vector<ValueId> outputs;
+  std::vector<ValueId> captured;  // of a subgraph: values that belong to a graph around it, under the same name
   std::vector<Literal> literals;
   std::vector<Storage> storages;
   std::vector<Region> regions;
@@ -126,8 +138,8 @@ struct Graph {
   void SetLiteral(ValueId id, Literal literal);
 };
 
-// Who reads each value, in schedule order: uses.of(v) are the nodes of `order` that have v among their inputs (once per
-// node, however many operands). Graph outputs are not uses. Cost: one walk.
+// Who reads each value, in schedule order: uses.of(v) are the nodes of `order` that have v among their inputs or
+// captures (once per node, however many operands). Graph outputs are not uses. Cost: one walk.
 class Uses {
  public:
   explicit Uses(const Graph& graph);

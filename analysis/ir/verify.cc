@@ -38,12 +38,10 @@ class Verifier {
     if (node.name.empty()) return Broken("node has no name", &node);
     for (ValueId input : node.inputs) {
       if (input == kNoValue) continue;
-      if (!InRange(input)) return Broken("input is no value's id", &node);
-      const Value& value = graph_.value(input);
-      if (value.producer == kNoNode) continue;
-      if (position_[value.producer] < 0 || position_[value.producer] >= position_[id]) {
-        return Broken(absl::StrCat("input '", value.name, "' is read before it is produced"), &node);
-      }
+      if (absl::Status status = CheckRead(id, node, input); !status.ok()) return status;
+    }
+    for (ValueId capture : node.captures) {
+      if (absl::Status status = CheckRead(id, node, capture); !status.ok()) return status;
     }
     for (ValueId output : node.outputs) {
       if (output == kNoValue) continue;
@@ -54,6 +52,16 @@ class Verifier {
       if (resolved_ && value.type.IsTensor() && !value.type.IsResolved()) {
         return Broken(absl::StrCat("output '", value.name, "' is unresolved: ", TypeString(value.type)), &node);
       }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckRead(NodeId id, const Node& node, ValueId read) const {
+    if (!InRange(read)) return Broken("input is no value's id", &node);
+    const Value& value = graph_.value(read);
+    if (value.producer == kNoNode) return absl::OkStatus();
+    if (position_[value.producer] < 0 || position_[value.producer] >= position_[id]) {
+      return Broken(absl::StrCat("input '", value.name, "' is read before it is produced"), &node);
     }
     return absl::OkStatus();
   }
