@@ -12,6 +12,7 @@
 #ifndef REUSESCOPE_ANALYSIS_OPS_OP_SEMANTICS_H_
 #define REUSESCOPE_ANALYSIS_OPS_OP_SEMANTICS_H_
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -111,6 +112,8 @@ struct OpSemantics {
 
   Aliasing aliasing = Aliasing::kNone;
   AliasFn alias = nullptr;  // where it depends on the node; overrides `aliasing`
+  // Output j is written over input in_place[j] and lives in its storage; -1: not. Optimizer steps, running statistics.
+  std::array<int8_t, 4> in_place = {-1, -1, -1, -1};
   EagerSavesFn eager_saves = nullptr;
   bool contraction = false;
   bool deterministic = true;  // false: random; never folded
