@@ -1,0 +1,38 @@
+// The operators that an exporter took apart, put together again, so that a layer norm is one kernel and not nine.
+//
+//   x * 0.5 * (1 + Erf(x / sqrt(2)))                             -> Gelu-20
+//   x * Sigmoid(x)                                               -> reusescope::Silu-1
+//   (x - mean) / Sqrt(Mean((x - mean)^2) + eps) * w + b          -> LayerNormalization-17
+//   MatMul, scale, mask, Softmax, MatMul                         -> a region "attention", not fused
+//
+// Each rewrite is a file of transform/patterns/. No rewrite changes a contraction. A pattern whose inner values are read
+// from elsewhere as well (or are graph outputs) is left as it is. The node that produced the pattern's result becomes the
+// fused one, under a name of the fused operator in the module that the matched nodes share; the others leave the
+// schedule. Cost: linear in the graph; every pattern starts at an operator that is rare and looks a bounded way around it.
+
+#ifndef REUSESCOPE_ANALYSIS_TRANSFORM_RECOGNIZE_H_
+#define REUSESCOPE_ANALYSIS_TRANSFORM_RECOGNIZE_H_
+
+#include <string>
+
+#include "absl/container/btree_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "analysis/ir/graph.h"
+
+namespace reusescope {
+
+// How many were recognized: "Gelu", "Silu", "HardSwish", "LayerNormalization", "RMSNormalization", "attention" (regions)
+// and "Dropout" (evaluation dropouts that were removed). Operators that the file has whole are not counted.
+using RecognizedCounts = absl::btree_map<std::string, int>;
+
+// REQUIRES: shapes are resolved.
+absl::StatusOr<RecognizedCounts> Recognize(Graph& graph);
+
+// Replaces every node whose operator is a composite (its entry has `lower`) by core operators, in its place in the
+// schedule; what they replace may itself need lowering. Needed with and without Recognize.
+absl::Status LowerComposites(Graph& graph);
+
+}  // namespace reusescope
+
+#endif  // REUSESCOPE_ANALYSIS_TRANSFORM_RECOGNIZE_H_
