@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "analysis/ir/types.h"
 
 namespace reusescope {
 namespace {
@@ -86,9 +87,12 @@ std::string AccessString(const Kernel& kernel, const Access& access) {
 
 Role GradientRole(Role role) {
   switch (role) {
-    case Role::kW: return Role::kDW;
-    case Role::kY: return Role::kDY;
-    default: return Role::kDX;
+    case Role::kW:
+      return Role::kDW;
+    case Role::kY:
+      return Role::kDY;
+    default:
+      return Role::kDX;
   }
 }
 
@@ -96,14 +100,22 @@ Role GradientRole(Role role) {
 
 absl::string_view RoleName(Role role) {
   switch (role) {
-    case Role::kX: return "X";
-    case Role::kW: return "W";
-    case Role::kY: return "Y";
-    case Role::kDX: return "dX";
-    case Role::kDW: return "dW";
-    case Role::kDY: return "dY";
-    case Role::kState: return "state";
-    case Role::kIndex: return "index";
+    case Role::kX:
+      return "X";
+    case Role::kW:
+      return "W";
+    case Role::kY:
+      return "Y";
+    case Role::kDX:
+      return "dX";
+    case Role::kDW:
+      return "dW";
+    case Role::kDY:
+      return "dY";
+    case Role::kState:
+      return "state";
+    case Role::kIndex:
+      return "index";
   }
   return "?";
 }
@@ -118,11 +130,10 @@ absl::StatusOr<int64_t> Points(const Kernel& kernel) {
     points = product.value_or(1);
   }
   if (!overflow) return points;
-  return absl::OutOfRangeError(
-      absl::StrCat("iteration points exceed int64: ",
-                   absl::StrJoin(kernel.loops, " * ", [](std::string* out, const Loop& loop) {
-                     absl::StrAppend(out, std::string(1, loop.name), "=", loop.trip);
-                   })));
+  return absl::OutOfRangeError(absl::StrCat("iteration points exceed int64: ",
+                                            absl::StrJoin(kernel.loops, " * ", [](std::string* out, const Loop& loop) {
+                                              absl::StrAppend(out, std::string(1, loop.name), "=", loop.trip);
+                                            })));
 }
 
 int64_t DistinctElements(const Kernel& kernel, const Access& access) {
