@@ -7,14 +7,18 @@ namespace reusescope {
 
 ValueId LowerContext::Emit(absl::string_view op_type, absl::Span<const ValueId> inputs, const Type& type,
                            Attributes attributes) {
+  return EmitMany(op_type, inputs, {type}, std::move(attributes))[0];
+}
+
+std::vector<ValueId> LowerContext::EmitMany(absl::string_view op_type, absl::Span<const ValueId> inputs,
+                                            absl::Span<const Type> types, Attributes attributes) {
   const Node like = graph_.node(id_);
-  const Type types[] = {type};
-  const std::vector<ValueId> outputs = AddEmittedNode(graph_, op_type, like.name, like, inputs, types,
-                                                      ValueKind::kActivation, std::move(attributes));
+  std::vector<ValueId> outputs =
+      AddEmittedNode(graph_, op_type, like.name, like, inputs, types, ValueKind::kActivation, std::move(attributes));
   // The stage places what was emitted; AddNode has put it last.
   emitted_.push_back(graph_.order.back());
   graph_.order.pop_back();
-  return outputs[0];
+  return outputs;
 }
 
 ValueId LowerContext::Constant(absl::string_view suffix, Literal literal) {

@@ -21,8 +21,7 @@ namespace reusescope {
 
 class LowerContext {
  public:
-  LowerContext(Graph& graph, NodeId id, const OpSemantics& semantics)
-      : graph_(graph), id_(id), semantics_(semantics) {}
+  LowerContext(Graph& graph, NodeId id, const OpSemantics& semantics) : graph_(graph), id_(id), semantics_(semantics) {}
 
   OpContext node() const { return OpContext(graph_, id_, semantics_); }
   ValueId I(int i) const {
@@ -32,7 +31,11 @@ class LowerContext {
   Type TypeOf(ValueId id) const { return graph_.value(id).type; }
 
   // Adds a node with one output and returns the output. `op_type` as in GradientContext::Emit.
-  ValueId Emit(absl::string_view op_type, absl::Span<const ValueId> inputs, const Type& type, Attributes attributes = {});
+  ValueId Emit(absl::string_view op_type, absl::Span<const ValueId> inputs, const Type& type,
+               Attributes attributes = {});
+  // The same with several outputs.
+  std::vector<ValueId> EmitMany(absl::string_view op_type, absl::Span<const ValueId> inputs,
+                                absl::Span<const Type> types, Attributes attributes = {});
   ValueId Constant(absl::string_view suffix, Literal literal);
   // The replaced node's output j is from now on what `value` is.
   void ReplaceOutput(int j, ValueId value);
