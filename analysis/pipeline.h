@@ -20,14 +20,13 @@
 #include "analysis/measure/memory.h"
 #include "analysis/measure/precision.h"
 #include "analysis/measure/reuse.h"
+#include "analysis/transform/attach_loss.h"
+#include "analysis/transform/attach_optimizer.h"
 #include "analysis/transform/resolve_shapes.h"
 
 namespace reusescope {
 
 enum class Mode : uint8_t { kTraining, kInference };
-enum class Loss : uint8_t { kAuto, kNone, kSum, kMse, kCrossEntropy };
-enum class Optimizer : uint8_t { kSgd, kMomentum, kAdam, kAdamW };
-enum class UpdateOrder : uint8_t { kEnd, kEager };  // all updates last, or each as soon as its gradient is complete
 
 struct AnalysisOptions {
   ShapeBindings shapes;
@@ -37,30 +36,31 @@ struct AnalysisOptions {
   UpdateOrder update_order = UpdateOrder::kEnd;
   PrecisionMode precision = PrecisionMode::kFp32;
   bool recognize = true;
-  std::string freeze;               // RE2-free std::regex on parameter names; matches are not trained
-  std::string train;                // only matches are trained
-  int dropout_mask_bytes = 1;       // per element: 1 as on CUDA, 4 as on PyTorch's CPU
+  std::string freeze;          // RE2-free std::regex on parameter names; matches are not trained
+  std::string train;           // only matches are trained
+  int dropout_mask_bytes = 1;  // per element: 1 as on CUDA, 4 as on PyTorch's CPU
 };
 
 // The stages, for `--after=STAGE`.
 enum class Stage : uint8_t { kLoad, kShapes, kRecognize, kDifferentiate, kOptimizer };
-absl::StatusOr<Stage> StageFromName(absl::string_view name);  // "load", "shapes", "recognize", "differentiate", "optimizer"
+absl::StatusOr<Stage> StageFromName(
+    absl::string_view name);  // "load", "shapes", "recognize", "differentiate", "optimizer"
 
 // What the file says of itself, kept for the report.
 struct ModelFacts {
   std::string file, producer;
   int64_t ir_version = 0;
   std::vector<std::pair<std::string, int>> opsets;
-  int64_t nodes = 0;             // of the file's graph, before anything was folded
-  int64_t parameters = 0;        // elements, tied weights once
+  int64_t nodes = 0;       // of the file's graph, before anything was folded
+  int64_t parameters = 0;  // elements, tied weights once
   int64_t parameter_tensors = 0;
 };
 
 struct UnknownOperator {
-  std::string op;        // "com.example::Foo-1"
+  std::string op;  // "com.example::Foo-1"
   int64_t nodes = 0;
-  std::string example;   // the name of one node
-  int64_t bytes = 0;     // what its kernels touch
+  std::string example;  // the name of one node
+  int64_t bytes = 0;    // what its kernels touch
 };
 
 // Which part of the step the numbers cover.

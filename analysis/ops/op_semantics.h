@@ -112,6 +112,8 @@ struct OpSemantics {
 
   Aliasing aliasing = Aliasing::kNone;
   AliasFn alias = nullptr;  // where it depends on the node; overrides `aliasing`
+  // A copy that costs nothing beside a contraction, which reads or writes the other order itself: Transpose.
+  bool absorbed_by_contraction = false;
   // Output j is written over input in_place[j] and lives in its storage; -1: not. Optimizer steps, running statistics.
   std::array<int8_t, 4> in_place = {-1, -1, -1, -1};
   EagerSavesFn eager_saves = nullptr;
