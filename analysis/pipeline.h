@@ -2,7 +2,9 @@
 //
 //   RS_ASSIGN_OR_RETURN(Model model, LoadModel("resnet50.onnx"));
 //   RS_ASSIGN_OR_RETURN(const Analysis analysis, Analyze(std::move(model), {.shapes = {.batch = 32}}));
-//   RS_ASSIGN_OR_RETURN(const Roofline roofline, ComputeRoofline(analysis.cost, ..., hardware, ...));
+//   RS_ASSIGN_OR_RETURN(const RooflineDevice device, RatesOf(hardware, precision, {}));
+//   RS_ASSIGN_OR_RETURN(const Roofline roofline,
+//                       ComputeRoofline(analysis.cost, analysis.lru, analysis.managed, device, {.batch = 32}));
 //
 // pipeline.cc is the list of stages. Hardware comes last and apart: one analysis serves any number of devices.
 
@@ -16,6 +18,7 @@
 #include "analysis/ir/model.h"
 #include "analysis/ir/training_graph.h"
 #include "analysis/measure/blocks.h"
+#include "analysis/measure/cache.h"
 #include "analysis/measure/cost.h"
 #include "analysis/measure/memory.h"
 #include "analysis/measure/precision.h"
@@ -80,7 +83,12 @@ struct Analysis {
   BlockTable blocks;
   ReuseTable reuse;
   MemoryTable memory;
+  LruCurve lru;
+  ManagedCurve managed;
 };
+
+// Samples in a step: the leading dimension of the model's first input (1 when it has none).
+int64_t BatchOf(const Graph& graph);
 
 // The training graph after the given stage (kLoad: as loaded). Notes are appended to.
 absl::StatusOr<TrainingGraph> BuildGraph(Model model, const AnalysisOptions& options, Stage last,

@@ -7,7 +7,6 @@
 #include "analysis/ir/status_util.h"
 #include "analysis/ops/kernels.h"
 #include "analysis/ops/op_semantics.h"
-#include "analysis/transform/assign_storages.h"
 
 namespace reusescope {
 namespace {

@@ -48,12 +48,13 @@ struct KernelCost {
   int64_t bytes() const { return read_bytes + write_bytes; }
 };
 
-// A piece of memory: a value and its views. Indexed by StorageId, parallel to Graph::storages.
+// A piece of memory: a value and its views. Indexed by StorageId: those of Graph::storages first; under amp the 32-bit
+// master weights that the update step writes follow, one per parameter.
 struct StorageCost {
   ValueId root = kNoValue;
   ValueKind kind = ValueKind::kActivation;
   bool parameter_gradient = false;
-  int64_t bytes = 0;       // as touched; 0 for what is never touched
+  int64_t bytes = 0;  // as touched; 0 for what is never touched
   // Lives across steps (parameters, buffers, constants, optimizer states): present before the first kernel, kept after
   // the last. Inputs are present before the first kernel. Graph outputs and parameter gradients are kept to the end.
   bool persistent = false;
@@ -75,8 +76,8 @@ struct CostOptions {
   PrecisionMode precision = PrecisionMode::kFp32;
 };
 
-// REQUIRES: resolved types, storages assigned. An operator without an entry gets an unknown kernel that reads its inputs
-// and writes its outputs.
+// REQUIRES: resolved types, storages assigned. An operator without an entry gets an unknown kernel that reads its
+// inputs and writes its outputs.
 absl::StatusOr<CostTable> ComputeCost(const TrainingGraph& training, const CostOptions& options);
 
 }  // namespace reusescope

@@ -28,8 +28,7 @@ OpRegistry Build() {
 }  // namespace
 
 absl::Status OpContext::Error(absl::string_view message) const {
-  return absl::InvalidArgumentError(
-      absl::StrCat("node '", node().name, "' (", OpKeyString(node().op), "): ", message));
+  return absl::InvalidArgumentError(absl::StrCat("node '", node().name, "' (", OpKeyString(node().op), "): ", message));
 }
 
 const OpRegistry& OpRegistry::Get() {
@@ -70,6 +69,17 @@ Aliasing AliasingOf(const Graph& graph, NodeId id) {
   const OpSemantics* semantics = OpRegistry::Get().Find(graph.node(id).op);
   if (semantics == nullptr) return Aliasing::kNone;
   return semantics->alias == nullptr ? semantics->aliasing : semantics->alias(OpContext(graph, id, *semantics));
+}
+
+bool IsView(const Graph& graph, NodeId id) {
+  const Node& node = graph.node(id);
+  const OpSemantics* semantics = OpRegistry::Get().Find(node.op);
+  if (semantics == nullptr || semantics->in_place[0] >= 0) return false;
+  if (node.inputs.empty() || node.inputs[0] == kNoValue || node.outputs.empty()) return false;
+  for (ValueId output : node.outputs) {
+    if (output != kNoValue && graph.value(output).storage != graph.value(node.inputs[0]).storage) return false;
+  }
+  return true;
 }
 
 }  // namespace reusescope

@@ -141,6 +141,10 @@ class OpRegistry {
 // What the entry says of this node's aliasing; kNone without an entry.
 Aliasing AliasingOf(const Graph& graph, NodeId id);
 
+// Every output of the node is its first input seen otherwise: no kernel runs. REQUIRES: storages assigned
+// (transform/assign_storages.h).
+bool IsView(const Graph& graph, NodeId id);
+
 // One function per family file, called from op_registry.cc.
 void RegisterContraction(OpRegistry& registry);
 void RegisterElementwise(OpRegistry& registry);

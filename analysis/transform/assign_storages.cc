@@ -106,15 +106,4 @@ class StorageAssigner {
 
 void AssignStorages(Graph& graph) { StorageAssigner(graph).Run(); }
 
-bool IsView(const Graph& graph, NodeId id) {
-  const Node& node = graph.node(id);
-  const OpSemantics* semantics = OpRegistry::Get().Find(node.op);
-  if (semantics == nullptr || semantics->in_place[0] >= 0) return false;
-  if (node.inputs.empty() || node.inputs[0] == kNoValue || node.outputs.empty()) return false;
-  for (ValueId output : node.outputs) {
-    if (output != kNoValue && graph.value(output).storage != graph.value(node.inputs[0]).storage) return false;
-  }
-  return true;
-}
-
 }  // namespace reusescope

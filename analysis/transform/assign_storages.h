@@ -16,9 +16,6 @@ namespace reusescope {
 
 void AssignStorages(Graph& graph);
 
-// Every output of the node is its first input seen otherwise: no kernel runs. REQUIRES: storages assigned.
-bool IsView(const Graph& graph, NodeId id);
-
 }  // namespace reusescope
 
 #endif  // REUSESCOPE_ANALYSIS_TRANSFORM_ASSIGN_STORAGES_H_

@@ -1,0 +1,135 @@
+#include "analysis/pipeline.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/container/btree_map.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "analysis/ir/status_util.h"
+#include "analysis/ir/verify.h"
+#include "analysis/ops/op_semantics.h"
+#include "analysis/transform/assign_storages.h"
+#include "analysis/transform/differentiate.h"
+#include "analysis/transform/find_parameters.h"
+#include "analysis/transform/fold_constants.h"
+#include "analysis/transform/recognize.h"
+
+namespace reusescope {
+namespace {
+
+constexpr absl::string_view kStageNames[] = {"load", "shapes", "recognize", "differentiate", "optimizer"};
+
+absl::Status VerifyInDebug([[maybe_unused]] const Graph& graph, [[maybe_unused]] Stage stage) {
+#ifdef NDEBUG
+  return absl::OkStatus();
+#else
+  return Verify(graph, kStageNames[static_cast<size_t>(stage)], stage != Stage::kLoad);
+#endif
+}
+
+ModelFacts FactsOf(const Model& model) {
+  ModelFacts facts{.file = model.file, .producer = model.producer, .ir_version = model.ir_version};
+  facts.opsets.assign(model.graph.opsets.begin(), model.graph.opsets.end());
+  std::sort(facts.opsets.begin(), facts.opsets.end());
+  facts.nodes = static_cast<int64_t>(model.graph.order.size());
+  return facts;
+}
+
+int64_t ParameterTensors(const Graph& graph) {
+  return std::count_if(graph.values.begin(), graph.values.end(), [](const Value& value) {
+    return value.kind == ValueKind::kParameter && value.producer == kNoNode;
+  });
+}
+
+Coverage CoverageOf(const Graph& graph, const CostTable& cost) {
+  Coverage coverage;
+  absl::btree_map<std::string, UnknownOperator> unknown;
+  for (const KernelCost& kernel : cost.kernels) {
+    ++coverage.nodes;
+    coverage.bytes += kernel.bytes();
+    if (kernel.known) {
+      ++coverage.known_nodes;
+      coverage.known_bytes += kernel.bytes();
+      continue;
+    }
+    const Node& node = graph.node(kernel.node);
+    UnknownOperator& row = unknown[OpKeyString(node.op)];
+    row.op = OpKeyString(node.op);
+    if (row.nodes++ == 0) row.example = node.name;
+    row.bytes += kernel.bytes();
+  }
+  for (auto& [op, row] : unknown) coverage.unknown_operators.push_back(std::move(row));
+  return coverage;
+}
+
+}  // namespace
+
+absl::StatusOr<Stage> StageFromName(absl::string_view name) {
+  for (size_t i = 0; i < std::size(kStageNames); ++i) {
+    if (kStageNames[i] == name) return static_cast<Stage>(i);
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("stage '", name, "' is unknown, expected one of ", absl::StrJoin(kStageNames, ", ")));
+}
+
+absl::StatusOr<TrainingGraph> BuildGraph(Model model, const AnalysisOptions& options, Stage last,
+                                         std::vector<std::string>& notes) {
+  notes.insert(notes.end(), model.warnings.begin(), model.warnings.end());
+  TrainingGraph training;
+  if (last != Stage::kLoad) RS_RETURN_IF_ERROR(ResolveShapes(model, options.shapes, notes));
+  training.graph = std::move(model.graph);
+  Graph& graph = training.graph;
+  RS_RETURN_IF_ERROR(VerifyInDebug(graph, std::min(last, Stage::kShapes)));
+  if (last <= Stage::kShapes) return training;
+
+  RS_RETURN_IF_ERROR(FindParameters(graph, {.freeze = options.freeze, .train = options.train}, notes));
+  RS_RETURN_IF_ERROR(FoldConstants(graph));
+  if (options.recognize) RS_RETURN_IF_ERROR(Recognize(graph).status());
+  RS_RETURN_IF_ERROR(LowerComposites(graph));
+  RS_RETURN_IF_ERROR(VerifyInDebug(graph, Stage::kRecognize));
+  if (last >= Stage::kDifferentiate && options.mode == Mode::kTraining) {
+    RS_RETURN_IF_ERROR(AttachLoss(training, options.loss));
+    RS_RETURN_IF_ERROR(Differentiate(training));
+    RS_RETURN_IF_ERROR(VerifyInDebug(graph, Stage::kDifferentiate));
+    if (last >= Stage::kOptimizer) AttachOptimizer(training, options.optimizer, options.update_order);
+  }
+  AssignStorages(graph);
+  RS_RETURN_IF_ERROR(VerifyInDebug(graph, last));
+  return training;
+}
+
+absl::StatusOr<Analysis> Analyze(Model model, const AnalysisOptions& options) {
+  Analysis analysis{.facts = FactsOf(model), .options = options};
+  RS_ASSIGN_OR_RETURN(analysis.training, BuildGraph(std::move(model), options, Stage::kOptimizer, analysis.notes));
+  const Graph& graph = analysis.training.graph;
+  analysis.facts.parameters = ParameterCount(graph);
+  analysis.facts.parameter_tensors = ParameterTensors(graph);
+  RS_ASSIGN_OR_RETURN(analysis.cost, ComputeCost(analysis.training, {.precision = options.precision}));
+  analysis.coverage = CoverageOf(graph, analysis.cost);
+  analysis.blocks = FindBlocks(graph);
+  RS_ASSIGN_OR_RETURN(analysis.reuse, ComputeReuse(analysis.training, analysis.cost, analysis.blocks));
+  RS_ASSIGN_OR_RETURN(analysis.memory, ComputeMemory(analysis.training, analysis.cost,
+                                                     {.precision = options.precision,
+                                                      .dropout_mask_bytes = options.dropout_mask_bytes}));
+  RS_ASSIGN_OR_RETURN(analysis.lru, ComputeLruCurve(analysis.cost));
+  RS_ASSIGN_OR_RETURN(analysis.managed, ComputeManagedCurve(analysis.cost, analysis.lru));
+  return analysis;
+}
+
+int64_t BatchOf(const Graph& graph) {
+  if (graph.inputs.empty()) return 1;
+  const Type& type = graph.value(graph.inputs[0]).type;
+  return type.has_shape && !type.shape.empty() ? std::max<int64_t>(type.shape[0], 1) : 1;
+}
+
+absl::Status RequireFullCoverage(const Coverage& coverage) {
+  if (coverage.unknown_operators.empty()) return absl::OkStatus();
+  return absl::UnimplementedError(
+      absl::StrCat(coverage.unknown_operators.size(), " operators have no rule: ",
+                   absl::StrJoin(coverage.unknown_operators, ", ", [](std::string* out, const UnknownOperator& row) {
+                     absl::StrAppend(out, row.op, " (", row.nodes, " nodes, for example '", row.example, "')");
+                   })));
+}
+
+}  // namespace reusescope
