@@ -1,0 +1,214 @@
+#include "analysis/schema/node_inference.h"
+
+#include <google/protobuf/arena.h>
+
+#include <algorithm>
+#include <array>
+#include <exception>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "analysis/ir/status_util.h"
+#include "analysis/schema/proto_convert.h"
+#include "analysis/schema/schema_table.h"
+#include "onnx/defs/schema.h"
+#include "onnx/defs/shape_inference.h"
+
+namespace reusescope {
+namespace {
+
+using google::protobuf::Arena;
+
+std::string Prefix(const NodeQuery& query, int version) {
+  return absl::StrCat("node '", query.name, "' (", OpKeyString({query.op.domain, query.op.type, version}), "): ");
+}
+
+std::string InputTypes(const NodeQuery& query) {
+  return absl::StrJoin(query.inputs, ", ", [](std::string* out, const Type* type) {
+    absl::StrAppend(out, type == nullptr ? "none" : TypeString(*type));
+  });
+}
+
+// The node as ONNX's inference functions ask for it. Messages live in an arena on the stack: a node costs few
+// allocations.
+class NodeContext final : public onnx::InferenceContext {
+ public:
+  explicit NodeContext(const NodeQuery& query) : query_(query), arena_(Options(block_)) {
+    inputs_.resize(query.inputs.size(), nullptr);
+    literals_.resize(query.inputs.size(), nullptr);
+    outputs_.resize(query.num_outputs, nullptr);
+    for (auto& output : outputs_) output = Arena::CreateMessage<onnx::TypeProto>(&arena_);
+  }
+
+  const onnx::AttributeProto* getAttribute(const std::string& name) const override {
+    const Attribute* attribute = query_.attributes.Find(name);
+    if (attribute == nullptr) return nullptr;
+    for (const onnx::AttributeProto* made : attributes_) {
+      if (made->name() == name) return made;
+    }
+    auto* made = Arena::CreateMessage<onnx::AttributeProto>(&arena_);
+    AttributeToProto(name, *attribute, *made);
+    attributes_.push_back(made);
+    return made;
+  }
+
+  size_t getNumInputs() const override { return inputs_.size(); }
+  bool hasInput(size_t index) const override { return index < inputs_.size() && query_.inputs[index] != nullptr; }
+
+  const onnx::TypeProto* getInputType(size_t index) const override {
+    if (index >= inputs_.size()) throw onnx::InferenceError(absl::StrCat("input ", index, " is missing"));
+    const Type* type = query_.inputs[index];
+    if (type == nullptr || type->form == Type::Form::kUnknown) return nullptr;
+    if (inputs_[index] == nullptr) {
+      inputs_[index] = Arena::CreateMessage<onnx::TypeProto>(&arena_);
+      TypeToProto(*type, *inputs_[index]);
+    }
+    return inputs_[index];
+  }
+
+  const onnx::TensorProto* getInputData(size_t index) const override {
+    const Literal* literal = index < query_.literals.size() ? query_.literals[index] : nullptr;
+    if (literal == nullptr || !HasProtoValues(*literal) || index >= literals_.size()) return nullptr;
+    if (literals_[index] == nullptr) {
+      literals_[index] = Arena::CreateMessage<onnx::TensorProto>(&arena_);
+      LiteralToProto(*literal, *literals_[index]);
+    }
+    return literals_[index];
+  }
+
+  size_t getNumOutputs() const override { return outputs_.size(); }
+  bool hasOutput(size_t index) override { return index < outputs_.size(); }
+  onnx::TypeProto* getOutputType(size_t index) override {
+    if (index >= outputs_.size()) throw onnx::InferenceError(absl::StrCat("output ", index, " is missing"));
+    return outputs_[index];
+  }
+
+  // Control flow is resolved by ResolveShapes itself; known values are whole literals, so there are no symbolic ones.
+  onnx::GraphInferencer* getGraphAttributeInferencer(const std::string&) override { return nullptr; }
+  const onnx::SparseTensorProto* getInputSparseData(size_t) const override { return nullptr; }
+  const onnx::TensorShapeProto* getSymbolicInput(size_t) const override { return nullptr; }
+  std::string getDisplayName() const override { return "this node"; }
+
+ private:
+  static google::protobuf::ArenaOptions Options(std::array<char, 4096>& block) {
+    google::protobuf::ArenaOptions options;
+    options.initial_block = block.data();
+    options.initial_block_size = block.size();
+    return options;
+  }
+
+  const NodeQuery& query_;
+  alignas(16) std::array<char, 4096> block_;
+  mutable Arena arena_;
+  mutable absl::InlinedVector<onnx::TypeProto*, 8> inputs_;
+  mutable absl::InlinedVector<onnx::TensorProto*, 8> literals_;
+  mutable absl::InlinedVector<onnx::AttributeProto*, 8> attributes_;
+  absl::InlinedVector<onnx::TypeProto*, 4> outputs_;
+};
+
+absl::Status CheckArity(const NodeQuery& query, const SchemaEntry& entry) {
+  const auto inputs = static_cast<int>(query.inputs.size());
+  const auto clash = [&](absl::string_view what, int found, int low, int high) {
+    const std::string expected = low == high ? absl::StrCat(low)
+                                 : high == std::numeric_limits<int>::max()
+                                     ? absl::StrCat("at least ", low)
+                                     : absl::StrCat("between ", low, " and ", high);
+    return absl::InvalidArgumentError(
+        absl::StrCat(Prefix(query, entry.since_version), "found ", found, " ", what, ", expected ", expected));
+  };
+  if (inputs < entry.min_inputs || inputs > entry.max_inputs) {
+    return clash("inputs", inputs, entry.min_inputs, entry.max_inputs);
+  }
+  if (query.num_outputs < entry.min_outputs || query.num_outputs > entry.max_outputs) {
+    return clash("outputs", query.num_outputs, entry.min_outputs, entry.max_outputs);
+  }
+  for (const auto& [name, type] : entry.required_attributes) {
+    if (!query.attributes.Has(name)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(Prefix(query, entry.since_version), "attribute '", name, "' is missing, expected it"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Required operands are there, tensors where tensors are expected, and one dtype for one type variable.
+absl::Status CheckOperands(const NodeQuery& query, const SchemaEntry& entry) {
+  absl::InlinedVector<std::pair<const Type*, int>, 4> bound(entry.inputs.size(), {nullptr, 0});
+  for (size_t i = 0; i < query.inputs.size(); ++i) {
+    const SchemaEntry::Operand& operand = entry.inputs[std::min(i, entry.inputs.size() - 1)];
+    const Type* type = query.inputs[i];
+    const auto clash = [&](absl::string_view found, absl::string_view expected) {
+      return absl::InvalidArgumentError(absl::StrCat(Prefix(query, entry.since_version), "input ", i, " (",
+                                                     operand.name, ") ", found, ", expected ", expected));
+    };
+    if (type == nullptr) {
+      if (operand.required || (operand.variadic && i < static_cast<size_t>(entry.min_inputs))) {
+        return clash("is omitted", "a value");
+      }
+      continue;
+    }
+    if (operand.tensor_only && type->form != Type::Form::kTensor && type->form != Type::Form::kUnknown) {
+      return clash(absl::StrCat("is ", TypeString(*type)), "a tensor");
+    }
+    if (operand.type_variable < 0 || (operand.variadic && !operand.homogeneous)) continue;
+    auto& [first, slot] = bound[operand.type_variable];
+    if (first == nullptr) {
+      first = type;
+      slot = static_cast<int>(i);
+    } else if (first->dtype != type->dtype && first->dtype != DType::kUndefined && type->dtype != DType::kUndefined) {
+      return clash(absl::StrCat("is ", TypeString(*type)), absl::StrCat(DTypeName(first->dtype), " as input ", slot));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// ONNX's text without its tags: "[ShapeInferenceError] Dimension mismatch in unification." -> "dimension mismatch in
+// ...".
+std::string CleanMessage(absl::string_view message) {
+  for (absl::string_view tag : {"[ShapeInferenceError] ", "[TypeInferenceError] "}) {
+    absl::ConsumePrefix(&message, tag);
+  }
+  message = message.substr(0, message.find("\n\n==> Context"));
+  while (absl::ConsumeSuffix(&message, ".") || absl::ConsumeSuffix(&message, "\n")) {
+  }
+  std::string text(message);
+  if (text.size() > 1 && absl::ascii_isupper(text[0]) && absl::ascii_islower(text[1]))
+    text[0] = absl::ascii_tolower(text[0]);
+  return text;
+}
+
+}  // namespace
+
+absl::StatusOr<InferredNode> InferNode(const NodeQuery& query) {
+  const SchemaEntry* entry = FindSchema(query.op);
+  if (entry == nullptr) {
+    return absl::NotFoundError(absl::StrCat(Prefix(query, query.op.since_version), "no such operator in ONNX"));
+  }
+  RS_RETURN_IF_ERROR(CheckArity(query, *entry));
+  RS_RETURN_IF_ERROR(CheckOperands(query, *entry));
+  InferredNode result{.since_version = entry->since_version, .outputs = std::vector<Type>(query.num_outputs)};
+  if (!entry->infer) return result;
+  try {
+    NodeContext context(query);
+    entry->infer(context);
+    for (int i = 0; i < query.num_outputs; ++i) {
+      auto type = TypeFromProto(*context.getOutputType(i));
+      if (!type.ok()) return Annotate(type.status(), absl::StripSuffix(Prefix(query, entry->since_version), ": "));
+      result.outputs[i] = *std::move(type);
+    }
+  } catch (const std::exception& error) {
+    return absl::InvalidArgumentError(absl::StrCat(Prefix(query, entry->since_version), CleanMessage(error.what()),
+                                                   "; found inputs ", InputTypes(query)));
+  }
+  return result;
+}
+
+std::optional<int> SchemaSinceVersion(const OpKey& op) {
+  const SchemaEntry* entry = FindSchema(op);
+  return entry == nullptr ? std::nullopt : std::make_optional(entry->since_version);
+}
+
+}  // namespace reusescope

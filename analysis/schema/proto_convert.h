@@ -1,0 +1,43 @@
+// Our types, constants and attributes as ONNX's messages, and back. Internal to this folder.
+
+#ifndef REUSESCOPE_ANALYSIS_SCHEMA_PROTO_CONVERT_H_
+#define REUSESCOPE_ANALYSIS_SCHEMA_PROTO_CONVERT_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "analysis/ir/attributes.h"
+#include "analysis/ir/graph.h"
+#include "analysis/ir/types.h"
+
+namespace onnx {
+class AttributeProto;
+class FunctionProto;
+class TensorProto;
+class TypeProto;
+}  // namespace onnx
+
+namespace reusescope {
+
+// Unknown dimensions are dimensions without value.
+void TypeToProto(const Type& type, onnx::TypeProto& proto);
+// kInvalidArgument on a negative dimension.
+absl::StatusOr<Type> TypeFromProto(const onnx::TypeProto& proto);
+
+// dtype and dims always; values when the literal has them and their dtype is one that shape rules read.
+void LiteralToProto(const Literal& literal, onnx::TensorProto& proto);
+// The same the other way; values of at most kMaxLiteralElements elements.
+absl::StatusOr<Literal> LiteralFromProto(const onnx::TensorProto& proto);
+// Whether LiteralToProto writes the values.
+bool HasProtoValues(const Literal& literal);
+
+// Graph attributes become empty graphs: shape rules that need them are not ONNX's here.
+void AttributeToProto(const std::string& name, const Attribute& attribute, onnx::AttributeProto& proto);
+
+// The body of a function of ONNX's schemas as a graph. Every node gets opset `version`.
+absl::StatusOr<std::unique_ptr<Graph>> FunctionToGraph(const onnx::FunctionProto& function, int version);
+
+}  // namespace reusescope
+
+#endif  // REUSESCOPE_ANALYSIS_SCHEMA_PROTO_CONVERT_H_
