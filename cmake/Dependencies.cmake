@@ -1,6 +1,7 @@
 # Where every dependency comes from. Debian packages for all but ONNX; scripts/setup installs them.
 find_package(Threads REQUIRED)
-find_package(Protobuf 3.21 REQUIRED)
+set(Protobuf_USE_STATIC_LIBS ON)
+find_package(Protobuf 3.21 MODULE REQUIRED)
 find_package(absl REQUIRED)
 find_package(nlohmann_json 3.11 REQUIRED)
 find_package(CLI11 2.1 REQUIRED)
@@ -8,6 +9,10 @@ find_package(fmt 9.1 REQUIRED)
 
 # An installed ONNX is taken first (scripts/setup installs one below .deps/); the unpacked source distribution otherwise.
 list(PREPEND CMAKE_PREFIX_PATH "${CMAKE_SOURCE_DIR}/.deps/onnx")
+find_package(Protobuf CONFIG QUIET)
+if(NOT Protobuf_DIR)
+  set(Protobuf_DIR "${CMAKE_SOURCE_DIR}/cmake/protobuf" CACHE PATH "" FORCE)
+endif()
 find_package(ONNX 1.20 CONFIG QUIET)
 if(ONNX_FOUND)
   message(STATUS "ONNX ${ONNX_VERSION}: ${ONNX_DIR}")
