@@ -24,8 +24,8 @@
 //
 // Equal blocks are grouped: same kind, same output shapes, same operators on the paths that are not the shortcut, and
 // parents of the same group. The first block of a ResNet stage, whose shortcut is a projection, so belongs to its
-// stage: ResNet-50 has 16 residual blocks in groups of 3, 4, 6 and 3. Blocks with equal `signature` are equal in every
-// detail.
+// stage: ResNet-50 has 16 residual blocks in groups of 3, 4, 6 and 3. Blocks of equal `signature`
+// have equal operators, attributes and shapes.
 //
 // Not modelled: a region that a second value enters is no block (a cross-attention, which reads the encoder's output
 // too; only its attention region is one). A value that leaves a block towards another output of the model than the last

@@ -3,43 +3,44 @@
 //   RS_ASSIGN_OR_RETURN(const ReuseTable reuse, ComputeReuse(training, cost, blocks));
 //   reuse.scope(ReuseScope::kForwardBackward).capacity_to_capture_bytes   // keeps the whole stash
 //
-// The access list is CostTable::touches in order. A touch of b bytes covers the first b bytes of its storage: two
-// partial touches of one storage overlap as much as they can.
+// The access list is CostTable::touches in order, as in cache.h: a touch of b bytes covers bytes [0, b) of its storage,
+// so two partial touches of one storage overlap as much as they can.
 //
-// A **reuse edge** joins two consecutive touches of the same bytes by different kernels. Of an edge:
-//   bytes             what the later touch fetches again if nothing was kept: the overlap if it reads; 0 if it only
-//                     overwrites, for then nothing is fetched
+// A **reuse edge** joins two consecutive touches of the same bytes, the later of which reads. Of an edge:
+//   bytes             what the later touch fetches again if nothing was kept: the overlap
 //   distance_bytes    distinct bytes touched after the first touch up to and including the second (byte-granular stack
 //                     distance). An LRU memory of that capacity captures the edge
-//   write_back_bytes  the write-back that capturing the edge avoids. Written bytes go to memory once unless every edge
-//                     from the write to the next write of these bytes (or their last touch) is captured; so each such
-//                     write-back is booked on the edge of the longest distance among them, the last one to be captured
-//                     as the capacity grows. What is kept to the end of the step (parameters, states, outputs) is
-//                     written back anyway after its last write; what dies before is dropped for free
-//   saved_bytes()     bytes + write_back_bytes. An edge that would save nothing (a clean byte overwritten) is no edge
+//   write_back_bytes  the write-back that is avoided with it. Written bytes go to memory once, unless every edge from
+//                     the write to the last read of what was written is captured. So each such write-back is booked on
+//                     the longest edge among them, the last to be captured as the capacity grows
+//   saved_bytes()     bytes + write_back_bytes
 //
-// First touches of the step are no edges (the fetch of an input or a parameter is compulsory); steps are not joined.
-// If a storage is written in part only, an old and a new version overlap; its write-backs are booked by storage, whose
-// bytes are exact and whose distance is the longest among both versions.
+// What is kept to the end of the step (parameters, states, outputs) is written back after its last write in any case.
+// What is dead (not read again, or overwritten before) is dropped for free: a touch that only overwrites fetches
+// nothing, and what it overwrites needed no write-back, so nothing is saved and there is no edge. First touches of the
+// step are no edges (the fetch of an input or a parameter is compulsory); steps are not joined. So over all scopes
+// saved_bytes is the traffic at capacity 0 less the traffic at unlimited capacity (LruCurve).
 //
 // Scopes; the first that fits:
-//   intra-layer       inside one kernel: not edges. `edges` counts operands used more than once, `bytes` and
-//   saved_bytes
-//                     are sum over operands of (points - distinct elements) * width: what a kernel without any reuse
-//                     would fetch beyond the compulsory bytes. Which on-chip capacity that takes is a question of
-//                     tiling and not asked here: its capacities are 0
+//
+//   intra-layer       inside one kernel, see reuse_factors.h. Not edges
 //   adjacent-layer    the later kernel is the next one that runs, in the same phase
 //   forward-backward  forward to backward: the stash and the weights
 //   update            into an optimizer step: gradients, and the parameters as backward left them
-//   block-scale       same phase, both kernels inside one block. A backward node is in the block of its forward node;
-//   one
-//                     that sums gradients is in the innermost block that holds those it sums
+//   block-scale       same phase, both kernels inside one block
 //   long-range        the rest; for example one encoder output read by every decoder layer
 //
-// Per scope, capture is all or nothing by edge: an edge counts as captured from capacity distance_bytes on. A memory
-// that keeps parts of storages saves somewhat more below that; see cache.h.
+// A backward node is in the block of its forward node (one that adds up gradients, of the node whose contribution it
+// adds). Of the intra-layer scope, `edges` counts the operands that are used more than once, and both `bytes` and
+// saved_bytes are the sum over these of (points - distinct elements) * width: what a kernel that kept nothing would
+// move beyond the compulsory bytes. What capacity that takes is a question of tiling and not asked here: its capacities
+// are 0, and the scopes' sum above leaves it out.
 //
-// Cost: at most two edges a touch; O(touches * log touches).
+// Capture is all or nothing by edge: it counts from capacity distance_bytes on. A memory that keeps parts of storages
+// saves somewhat more below that; see cache.h.
+//
+// Cost: O(touches * log touches); at most one edge a touch and partial size. Of a storage whose live bytes were touched
+// in more than 64 different sizes since their write, all write-backs are booked on the longest edge.
 
 #ifndef REUSESCOPE_ANALYSIS_MEASURE_REUSE_H_
 #define REUSESCOPE_ANALYSIS_MEASURE_REUSE_H_
@@ -102,7 +103,8 @@ struct ReuseTable {
   const ScopeReuse& scope(ReuseScope s) const { return scopes[static_cast<int>(s)]; }
 };
 
-// REQUIRES: `cost` was computed from `training`, `blocks` from its graph. kOutOfRange if a sum exceeds int64.
+// REQUIRES: `cost` was computed from `training` (one touch per kernel and storage), `blocks` from its graph.
+// kOutOfRange if a sum exceeds int64.
 absl::StatusOr<ReuseTable> ComputeReuse(const TrainingGraph& training, const CostTable& cost, const BlockTable& blocks);
 
 // Indices of the `count` edges that save most, largest first (equal ones: the shorter distance first).
