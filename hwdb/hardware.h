@@ -116,7 +116,7 @@ struct Hardware {
 // matter; aliases work ("a100", "h100", "rtx4090", "4090"). kNotFound names the nearest.
 absl::StatusOr<Hardware> FindDevice(absl::string_view name);
 
-// All that are compiled in, by name. The first call parses them (some milliseconds).
+// All that are compiled in, by name. Parses every entry (some milliseconds).
 absl::StatusOr<std::vector<Hardware>> AllDevices();
 // Their names, sorted, without parsing anything.
 std::vector<std::string> DeviceNames();

@@ -7,9 +7,9 @@
 //
 // A number, then at most one space, then the unit; the unit is required (a bare number would leave its scale to
 // chance), save that a bare whole number of bytes is accepted. SI prefixes are k M G T P E = 10^3..10^18, IEC prefixes
-// Ki Mi Gi Ti Pi Ei = 2^10..2^60; both work everywhere. Prefixes of bytes and FLOP may be in either case, "b" for byte
-// too: bits are not read. "FLOPS" and "OPS" ("TFLOPS", "TOPS") mean per second. Errors are kInvalidArgument with what
-// was found, what was expected and an example.
+// Ki Mi Gi Ti Pi Ei = 2^10..2^60; both work everywhere and in either case. "FLOPS" and "OPS" ("TFLOPS", "TOPS") mean
+// per second. Bits are not read: a lower-case b is a byte in a capacity and an error in a rate, where "Gb/s" would mean
+// bits. Errors are kInvalidArgument with what was found, what was expected and an example.
 
 #ifndef REUSESCOPE_HWDB_QUANTITY_H_
 #define REUSESCOPE_HWDB_QUANTITY_H_

@@ -1,0 +1,249 @@
+// ParseDevice, LoadDeviceFile: from the text form of hardware.proto to the plain struct.
+
+#include <cstdlib>
+#include <fstream>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "google/protobuf/io/tokenizer.h"
+#include "google/protobuf/io/zero_copy_stream_impl_lite.h"
+#include "google/protobuf/text_format.h"
+#include "hwdb/hardware.h"
+#include "hwdb/hardware.pb.h"
+
+namespace reusescope {
+namespace {
+
+static_assert(static_cast<int>(Arithmetic::kFp64) == hwdb::FP64 && static_cast<int>(Arithmetic::kBf16) == hwdb::BF16 &&
+                  static_cast<int>(Arithmetic::kInt4) == hwdb::INT4,
+              "the two enums are numbered alike");
+
+constexpr int64_t kMaxFileBytes = int64_t{1} << 20;
+
+// Keeps the first error; the default collector would print to stderr.
+class FirstError : public google::protobuf::io::ErrorCollector {
+ public:
+  void AddError(int line, google::protobuf::io::ColumnNumber column, const std::string& message) override {
+    if (text_.empty()) text_ = absl::StrCat(line + 1, ":", column + 1, ": ", message);
+  }
+  void AddWarning(int, google::protobuf::io::ColumnNumber, const std::string&) override {}
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+// Copies one message into one Hardware, remembering the first thing that does not hold.
+class Converter {
+ public:
+  explicit Converter(const hwdb::Device& proto) : proto_(proto) {
+    for (const hwdb::Source& source : proto.source()) {
+      if (FindSource(source.key()) != &source) Fail(absl::StrCat("found source key '", source.key(), "' twice"));
+    }
+  }
+
+  absl::StatusOr<Hardware> Convert() {
+    ConvertNames();
+    for (const hwdb::Peak& peak : proto_.peak()) ConvertPeak(peak);
+    ConvertMemory();
+    ConvertRest();
+    ConvertMeasured();
+    for (const hwdb::Waiver& waiver : proto_.waiver()) {
+      if (waiver.reason().empty()) Fail(absl::StrCat("found no reason for the waiver of '", waiver.rule(), "'"));
+      hardware_.waivers.emplace_back(waiver.rule(), waiver.reason());
+    }
+    for (const hwdb::Source& source : proto_.source()) {
+      if (used_.count(source.key()) == 0) Fail(absl::StrCat("found source '", source.key(), "', which no number uses"));
+    }
+    if (!error_.empty()) return absl::InvalidArgumentError(error_);
+    return std::move(hardware_);
+  }
+
+ private:
+  void Fail(absl::string_view error) {
+    if (error_.empty()) error_ = std::string(error);
+  }
+
+  const hwdb::Source* FindSource(absl::string_view key) const {
+    for (const hwdb::Source& source : proto_.source()) {
+      if (source.key() == key) return &source;
+    }
+    return nullptr;
+  }
+
+  // Records a number as people see it.
+  void Add(absl::string_view label, double value, absl::string_view unit, const hwdb::Origin& origin) {
+    SourcedNumber number{.label = std::string(label), .value = value, .unit = std::string(unit), .note = origin.note()};
+    std::vector<std::string> pages;
+    for (const std::string& key : origin.source()) {
+      const hwdb::Source* source = FindSource(key);
+      if (source == nullptr) {
+        Fail(absl::StrCat(label, ": found source '", key, "', expected the key of a source of this file"));
+        return;
+      }
+      used_.insert(key);
+      pages.push_back(absl::StrCat(source->title(), ", ", source->url()));
+      if (number.retrieved.empty()) number.retrieved = source->retrieved();
+    }
+    number.source = absl::StrJoin(pages, "; ");
+    if (origin.standing() != hwdb::CITED && origin.standing() != hwdb::DERIVED) {
+      Fail(absl::StrCat(label, ": found no standing, expected CITED or DERIVED"));
+    }
+    number.standing = origin.standing() == hwdb::DERIVED ? Standing::kDerived : Standing::kCited;
+    hardware_.provenance.push_back(std::move(number));
+  }
+
+  Arithmetic ConvertArithmetic(hwdb::Arithmetic arithmetic) {
+    if (!hwdb::Arithmetic_IsValid(arithmetic) || arithmetic == hwdb::ARITHMETIC_UNSPECIFIED) {
+      Fail("found a number without its arithmetic, expected FP64 to INT4");
+      return Arithmetic::kAny;
+    }
+    return static_cast<Arithmetic>(arithmetic);
+  }
+
+  void ConvertNames() {
+    hardware_.name = proto_.name();
+    hardware_.display_name = proto_.display_name();
+    hardware_.aliases.assign(proto_.alias().begin(), proto_.alias().end());
+    hardware_.vendor = proto_.vendor();
+    if (!hwdb::DeviceKind_IsValid(proto_.kind()) || proto_.kind() == hwdb::DEVICE_KIND_UNSPECIFIED) {
+      Fail("found no kind, expected GPU, TPU, NPU, CPU or ACADEMIC");
+    } else {
+      hardware_.kind = static_cast<HardwareKind>(proto_.kind() - hwdb::GPU);
+    }
+    if (!proto_.has_announced()) return;
+    hardware_.announced = proto_.announced().date();
+    const std::string year = hardware_.announced.substr(0, 4);
+    Add(absl::StrCat("announced ", hardware_.announced), std::atof(year.c_str()), "year", proto_.announced().origin());
+  }
+
+  void ConvertPeak(const hwdb::Peak& proto) {
+    Peak peak{.arithmetic = ConvertArithmetic(proto.arithmetic()),
+              .accumulate_bits = proto.accumulate_bits(),
+              .unit = proto.unit() == hwdb::VECTOR ? ComputeUnit::kVector : ComputeUnit::kMatrix,
+              .flops_per_second = proto.flops_per_second()};
+    const absl::string_view name = ArithmeticName(peak.arithmetic);
+    if (proto.unit() != hwdb::VECTOR && proto.unit() != hwdb::MATRIX) {
+      Fail(absl::StrCat("peak ", name, ": found no unit, expected MATRIX or VECTOR"));
+    }
+    const std::string how = absl::StrCat(" (", peak.unit == ComputeUnit::kVector ? "vector" : "matrix", ", ",
+                                         peak.accumulate_bits, "-bit accumulate)");
+    Add(absl::StrCat("peak ", name, how), peak.flops_per_second, "FLOP/s", proto.origin());
+    if (proto.has_sparse_flops_per_second()) {
+      peak.sparse_flops_per_second = proto.sparse_flops_per_second();
+      Add(absl::StrCat("peak ", name, how, " with structured sparsity"), *peak.sparse_flops_per_second, "FLOP/s",
+          proto.origin());
+    }
+    hardware_.peaks.push_back(peak);
+  }
+
+  OnChipMemory ConvertOnChip(const hwdb::OnChipMemory& proto) {
+    if (proto.kind() != hwdb::CACHE && proto.kind() != hwdb::SOFTWARE_MANAGED) {
+      Fail(absl::StrCat("on-chip memory '", proto.name(), "': found no kind, expected CACHE or SOFTWARE_MANAGED"));
+    }
+    Add(absl::StrCat("on-chip ", proto.name()), static_cast<double>(proto.capacity_bytes()), "B", proto.origin());
+    return {.name = proto.name(),
+            .capacity_bytes = proto.capacity_bytes(),
+            .kind = proto.kind() == hwdb::CACHE ? OnChipKind::kCache : OnChipKind::kSoftwareManaged,
+            .instances = proto.instances()};
+  }
+
+  void ConvertMemory() {
+    if (!proto_.has_memory_bandwidth()) Fail("found no memory_bandwidth, expected one");
+    if (!proto_.has_on_chip()) Fail("found no on_chip memory, expected one");
+    if (!error_.empty()) return;
+    hardware_.memory_bandwidth_bytes_per_second = proto_.memory_bandwidth().bytes_per_second();
+    Add("memory bandwidth", hardware_.memory_bandwidth_bytes_per_second, "B/s", proto_.memory_bandwidth().origin());
+    if (proto_.has_memory_capacity()) {
+      hardware_.memory_capacity_bytes = proto_.memory_capacity().capacity_bytes();
+      Add("memory capacity", static_cast<double>(*hardware_.memory_capacity_bytes), "B",
+          proto_.memory_capacity().origin());
+    }
+    if (proto_.has_usable_memory()) {
+      hardware_.usable_memory_bytes = proto_.usable_memory().capacity_bytes();
+      Add("usable memory", static_cast<double>(*hardware_.usable_memory_bytes), "B", proto_.usable_memory().origin());
+    }
+    hardware_.on_chip = ConvertOnChip(proto_.on_chip());
+    for (const hwdb::OnChipMemory& level : proto_.inner_level()) {
+      hardware_.inner_levels.push_back(ConvertOnChip(level));
+    }
+  }
+
+  void ConvertRest() {
+    if (proto_.has_power()) {
+      hardware_.power_watts = proto_.power().watts();
+      Add("power", *hardware_.power_watts, "W", proto_.power().origin());
+    }
+    if (proto_.has_link()) {
+      const hwdb::Link& link = proto_.link();
+      const bool both = link.direction() == hwdb::BOTH_DIRECTIONS_ADDED;
+      if (!both && link.direction() != hwdb::ONE_DIRECTION) {
+        Fail("link: found no direction, expected ONE_DIRECTION or BOTH_DIRECTIONS_ADDED");
+      }
+      hardware_.link =
+          Link{.name = link.name(), .bytes_per_second = link.bytes_per_second(), .both_directions_added = both};
+      Add(absl::StrCat("link ", link.name(), both ? " (both directions added)" : " (one direction)"),
+          link.bytes_per_second(), "B/s", link.origin());
+    }
+    if (proto_.has_price()) {
+      hardware_.price_usd = proto_.price().usd();
+      Add("price", *hardware_.price_usd, "USD", proto_.price().origin());
+    }
+  }
+
+  void ConvertMeasured() {
+    for (const hwdb::Achievable& measured : proto_.achievable()) {
+      const Arithmetic arithmetic = ConvertArithmetic(measured.arithmetic());
+      hardware_.achievable.emplace_back(arithmetic, measured.fraction_of_peak());
+      Add(absl::StrCat("achievable fraction of the ", ArithmeticName(arithmetic), " peak"), measured.fraction_of_peak(),
+          "1", measured.origin());
+    }
+    if (!proto_.has_achievable_bandwidth()) return;
+    hardware_.achievable_bandwidth_fraction = proto_.achievable_bandwidth().fraction_of_peak();
+    Add("achievable fraction of the memory bandwidth", *hardware_.achievable_bandwidth_fraction, "1",
+        proto_.achievable_bandwidth().origin());
+  }
+
+  const hwdb::Device& proto_;
+  Hardware hardware_;
+  std::set<std::string> used_;
+  std::string error_;
+};
+
+}  // namespace
+
+absl::StatusOr<Hardware> ParseDevice(absl::string_view textproto, absl::string_view origin) {
+  if (static_cast<int64_t>(textproto.size()) > kMaxFileBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(origin, ": found ", textproto.size(), " bytes, expected at most ", kMaxFileBytes));
+  }
+  FirstError error;
+  google::protobuf::TextFormat::Parser parser;
+  parser.RecordErrorsTo(&error);
+  google::protobuf::io::ArrayInputStream input(textproto.data(), static_cast<int>(textproto.size()));
+  hwdb::Device proto;
+  if (!parser.Parse(&input, &proto)) return absl::InvalidArgumentError(absl::StrCat(origin, ":", error.text()));
+  absl::StatusOr<Hardware> hardware = Converter(proto).Convert();
+  const absl::Status status = hardware.ok() ? Validate(*hardware) : hardware.status();
+  if (!status.ok()) return absl::Status(status.code(), absl::StrCat(origin, ": ", status.message()));
+  return hardware;
+}
+
+absl::StatusOr<Hardware> LoadDeviceFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return absl::NotFoundError(absl::StrCat("found no readable file '", path, "', expected a device entry"));
+  std::string text;
+  // One byte over the limit is enough for ParseDevice to refuse it.
+  text.resize(kMaxFileBytes + 1);
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<size_t>(file.gcount()));
+  if (file.bad()) return absl::DataLossError(absl::StrCat(path, ": reading stopped after ", text.size(), " bytes"));
+  return ParseDevice(text, path);
+}
+
+}  // namespace reusescope

@@ -1,0 +1,12 @@
+# Writes OUTPUT, a C++ file with the text of every file of DEVICES ("a|b|c") as a string literal (embedded_devices.h).
+string(REPLACE "|" ";" DEVICES "${DEVICES}")
+set(CODE "// Made by embed_devices.cmake from hwdb/devices.\n#include \"hwdb/embedded_devices.h\"\n\n")
+string(APPEND CODE "namespace reusescope {\nnamespace {\nconstexpr EmbeddedDevice kDevices[] = {\n")
+foreach(FILE IN LISTS DEVICES)
+  get_filename_component(NAME ${FILE} NAME_WLE)
+  file(READ ${FILE} TEXT)
+  string(APPEND CODE "    {\"${NAME}\", R\"textproto(${TEXT})textproto\"},\n")
+endforeach()
+string(APPEND CODE "};\n}  // namespace\n\n")
+string(APPEND CODE "absl::Span<const EmbeddedDevice> EmbeddedDevices() { return kDevices; }\n\n}  // namespace reusescope\n")
+file(WRITE ${OUTPUT} "${CODE}")
