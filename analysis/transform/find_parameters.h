@@ -3,20 +3,22 @@
 //   FindParameters(model.graph, {.freeze = "^backbone\\."}, notes)
 //   ParameterCount(model.graph)   -> 25,557,032 elements for ResNet-50
 //
-// What the file says outright (Value::evidence) wins. Elsewhere a parameter is a floating-point initializer, or output of
-// a Constant node, that
+// What the file says outright (Value::evidence) wins. Elsewhere a parameter is a floating-point initializer, or output
+// of a Constant node, that
 //   - lies on a path of operands that have gradients, back from a floating-point graph output, and
 //   - has rank >= 1: a scalar is an epsilon or a scale, and
-//   - is an operand that only weights are (a contraction's, a normalization's scale, a looked-up table), or, where it is
+//   - is an operand that only weights are (a contraction's, a normalization's scale, a looked-up table), or, where it
+//   is
 //     an operand of elementwise arithmetic, has the name of a registered parameter or the place of a bias.
 // So running statistics, masks, rotary tables and constants of formulas are none.
 //
-// Exporters store equal tensors once. A vector that stands in for several (all biases of a model that was not trained are
-// zero) is taken apart again: one parameter per module that reads it. A matrix that two modules share is tied on purpose
-// and stays one; its copy that a folded Transpose left behind ([768, 50257] beside [50257, 768]) becomes a Transpose of it.
+// Exporters store equal tensors once. A vector that stands in for several (all biases of a model that was not trained
+// are zero) is taken apart again: one parameter per module that reads it. A matrix that two modules share is tied on
+// purpose and stays one; its copy that a folded Transpose left behind ([768, 50257] beside [50257, 768]) becomes a
+// Transpose of it.
 //
-// Not told apart: a constant matrix that the model multiplies with (a Fourier basis, say) from a weight, unless the file
-// or --freeze says so.
+// Not told apart: a constant matrix that the model multiplies with (a Fourier basis, say) from a weight, unless the
+// file or --freeze says so.
 
 #ifndef REUSESCOPE_ANALYSIS_TRANSFORM_FIND_PARAMETERS_H_
 #define REUSESCOPE_ANALYSIS_TRANSFORM_FIND_PARAMETERS_H_

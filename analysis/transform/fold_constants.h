@@ -3,9 +3,9 @@
 //   Transpose(Constant) -> a kConstant value of the same name, without producer
 //
 // A node goes when all its operands are constants or buffers (or known literals) and its operator is deterministic, or
-// when every output is a known literal (a Shape whose answer is known). Its outputs keep name, type and literal and become
-// kConstant. Then nodes that no output depends on go too. A graph output that is constant keeps its name and becomes
-// kConstant; nodes with subgraphs stay. Values stay in the pool. Cost: one walk.
+// when every output is a known literal (a Shape whose answer is known). Its outputs keep name, type and literal and
+// become kConstant. Then nodes that no output depends on go too. A graph output that is constant keeps its name and
+// becomes kConstant; nodes with subgraphs stay. Values stay in the pool. Cost: one walk.
 
 #ifndef REUSESCOPE_ANALYSIS_TRANSFORM_FOLD_CONSTANTS_H_
 #define REUSESCOPE_ANALYSIS_TRANSFORM_FOLD_CONSTANTS_H_

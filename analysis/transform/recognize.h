@@ -5,10 +5,11 @@
 //   (x - mean) / Sqrt(Mean((x - mean)^2) + eps) * w + b          -> LayerNormalization-17
 //   MatMul, scale, mask, Softmax, MatMul                         -> a region "attention", not fused
 //
-// Each rewrite is a file of transform/patterns/. No rewrite changes a contraction. A pattern whose inner values are read
-// from elsewhere as well (or are graph outputs) is left as it is. The node that produced the pattern's result becomes the
-// fused one, under a name of the fused operator in the module that the matched nodes share; the others leave the
-// schedule. Cost: linear in the graph; every pattern starts at an operator that is rare and looks a bounded way around it.
+// Each rewrite is a file of transform/patterns/. No rewrite changes a contraction. A pattern whose inner values are
+// read from elsewhere as well (or are graph outputs) is left as it is. The node that produced the pattern's result
+// becomes the fused one, under a name of the fused operator in the module that the matched nodes share; the others
+// leave the schedule. Cost: linear in the graph; every pattern starts at an operator that is rare and looks a bounded
+// way around it.
 
 #ifndef REUSESCOPE_ANALYSIS_TRANSFORM_RECOGNIZE_H_
 #define REUSESCOPE_ANALYSIS_TRANSFORM_RECOGNIZE_H_
@@ -22,8 +23,8 @@
 
 namespace reusescope {
 
-// How many were recognized: "Gelu", "Silu", "HardSwish", "LayerNormalization", "RMSNormalization", "attention" (regions)
-// and "Dropout" (evaluation dropouts that were removed). Operators that the file has whole are not counted.
+// How many were recognized: "Gelu", "Silu", "HardSwish", "LayerNormalization", "RMSNormalization", "attention"
+// (regions) and "Dropout" (evaluation dropouts that were removed). Operators that the file has whole are not counted.
 using RecognizedCounts = absl::btree_map<std::string, int>;
 
 // REQUIRES: shapes are resolved.

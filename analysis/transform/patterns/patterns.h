@@ -1,0 +1,33 @@
+// The rewrites, one function each; every one returns how many it made.
+
+#ifndef REUSESCOPE_ANALYSIS_TRANSFORM_PATTERNS_PATTERNS_H_
+#define REUSESCOPE_ANALYSIS_TRANSFORM_PATTERNS_PATTERNS_H_
+
+#include "analysis/transform/patterns/matcher.h"
+
+namespace reusescope {
+
+// Dropout(x) that drops nothing (evaluation, or ratio 0) -> x. A graph output stays, as an Identity.
+int RemoveIdleDropout(Matcher& matcher);
+
+// x * 0.5 * (1 + Erf(x / sqrt(2))) -> Gelu(x), approximate = "none". Factors in any order and grouping.
+int FuseGeluErf(Matcher& matcher);
+// x * 0.5 * (1 + Tanh(0.79788 * (x + 0.044715 * x^3))) -> Gelu(x), approximate = "tanh".
+int FuseGeluTanh(Matcher& matcher);
+
+// x * Sigmoid(x) -> Silu(x)
+int FuseSilu(Matcher& matcher);
+// x * HardSigmoid(x) or x * Clip(x + 3, 0, 6) / 6 -> HardSwish(x)
+int FuseHardSwish(Matcher& matcher);
+
+// (x - Mean(x)) / Sqrt(Mean((x - Mean(x))^2) + eps) * w + b -> LayerNormalization(x, w, b), over the last axes.
+int FuseLayerNorm(Matcher& matcher);
+// x / Sqrt(Mean(x^2) + eps) * w -> RMSNormalization(x, w), over the last axes.
+int FuseRmsNorm(Matcher& matcher);
+
+// MatMul(q, k), scale, mask, Softmax over the last axis, guard, Dropout, MatMul(., v): a region "attention".
+int FindAttention(Matcher& matcher);
+
+}  // namespace reusescope
+
+#endif  // REUSESCOPE_ANALYSIS_TRANSFORM_PATTERNS_PATTERNS_H_
