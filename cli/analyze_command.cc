@@ -1,0 +1,162 @@
+#include <unistd.h>
+
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "analysis/ir/status_util.h"
+#include "cli/commands.h"
+#include "cli/devices.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "cli/report.h"
+#include "cli/text.h"
+#include "cli/views/graph_view.h"
+#include "cli/views/views.h"
+#include "fmt/format.h"
+#include "hwdb/quantity.h"
+#include "importer/load_model.h"
+
+namespace reusescope::cli {
+namespace {
+
+constexpr const char* kExamples =
+    "  reusescope analyze resnet50.onnx --batch 32 --hardware a100-sxm-80gb\n"
+    "  reusescope analyze resnet50.onnx --batch 32 --hardware h100 --hardware rtx-4090    side by side\n"
+    "  reusescope analyze bert.onnx --dim batch=8 --dim sequence=128 --precision amp-bf16 --hardware h100\n"
+    "  reusescope analyze vit.onnx --hardware 'capacity=96MiB,bandwidth=1TB/s,throughput=100TFLOP/s'\n"
+    "  reusescope analyze gpt2.onnx --format json | jq .roofline.step_seconds\n"
+    "  reusescope analyze llama.onnx --strict        fail when an operator has no rule\n";
+
+enum class Format : uint8_t { kTable, kJson, kCsv, kMarkdown };
+
+struct AnalyzeOptions {
+  WorkloadOptions workload;
+  std::vector<Hardware> hardware;
+  ReportOptions report;
+  ViewOptions view;
+  Format format = Format::kTable;
+  bool strict = false;
+  std::optional<Stage> dump_after;
+  std::string output;
+  ColorMode color = ColorMode::kAuto;
+};
+
+std::string Render(const Report& report, const AnalyzeOptions& options) {
+  switch (options.format) {
+    case Format::kTable: {
+      const bool to_file = !options.output.empty() && options.output != "-";
+      Terminal terminal = DescribeTerminal(STDOUT_FILENO, options.color);
+      if (to_file && options.color == ColorMode::kAuto) terminal = Terminal();
+      return RenderTable(report, options.view, terminal);
+    }
+    case Format::kJson:
+      return RenderJson(report);
+    case Format::kCsv:
+      return RenderCsv(report);
+    case Format::kMarkdown:
+      return RenderMarkdown(report, options.view);
+  }
+  return "";
+}
+
+// --dump-after: the graph goes to stderr, the report stays alone on stdout.
+absl::Status DumpGraph(const AnalyzeOptions& options) {
+  std::vector<std::string> notes;
+  RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.workload.model));
+  RS_ASSIGN_OR_RETURN(const TrainingGraph training,
+                      BuildGraph(std::move(model), options.workload.analysis, *options.dump_after, notes));
+  fmt::print(stderr, "{}", RenderGraphText(training, *options.dump_after));
+  return absl::OkStatus();
+}
+
+absl::Status RunAnalyze(const AnalyzeOptions& options) {
+  if (options.dump_after.has_value()) RS_RETURN_IF_ERROR(DumpGraph(options));
+  std::string text;
+  {
+    const Progress progress(absl::StrCat("analysing ", Printable(options.workload.model)));
+    RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.workload.model));
+    RS_ASSIGN_OR_RETURN(const Analysis analysis, Analyze(std::move(model), options.workload.analysis));
+    if (options.strict) RS_RETURN_IF_ERROR(RequireFullCoverage(analysis.coverage));
+    RS_ASSIGN_OR_RETURN(const Report report, MakeReport(analysis, options.hardware, options.report));
+    text = Render(report, options);
+  }
+  return WriteOutput(options.output, text);
+}
+
+void AddHardwareOptions(CLI::App& command, AnalyzeOptions& options) {
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--hardware",
+          [&options](const std::vector<std::string>& texts) {
+            for (const std::string& text : texts) {
+              absl::StatusOr<Hardware> hardware = ResolveHardware(text);
+              if (!hardware.ok()) throw CLI::ValidationError("--hardware", std::string(hardware.status().message()));
+              options.hardware.push_back(*std::move(hardware));
+            }
+          },
+          "A device by name (see 'reusescope devices'), by three numbers, or a .textproto file; repeatable")
+      ->allow_extra_args(false)
+      ->option_text("DEVICE")
+      ->group("Hardware");
+  command
+      .add_flag("--peak", options.report.bare_peak, "Times from bare peaks, not from what was measured to be reached")
+      ->group("Hardware");
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--capacity",
+          [&options](const std::vector<std::string>& texts) {
+            for (const std::string& text : texts) {
+              for (absl::string_view part : absl::StrSplit(text, ',')) {
+                const absl::StatusOr<int64_t> bytes = ParseBytes(part);
+                if (!bytes.ok()) throw CLI::ValidationError("--capacity", std::string(bytes.status().message()));
+                options.report.extra_capacities.push_back(*bytes);
+              }
+            }
+          },
+          "Further on-chip capacities for the traffic curve: 24MiB,48MiB; repeatable")
+      ->allow_extra_args(false)
+      ->option_text("BYTES")
+      ->group("Hardware");
+}
+
+void AddOutputOptions(CLI::App& command, AnalyzeOptions& options) {
+  AddChoice<Format>(
+      command, "--format", options.format,
+      {{"table", Format::kTable}, {"json", Format::kJson}, {"csv", Format::kCsv}, {"markdown", Format::kMarkdown}},
+      "Form of the report", "table")
+      ->group("Output");
+  command.add_option("--top", options.view.top, "Layers and tensors listed one by one")
+      ->check(CLI::Validator(
+          [](std::string& text) { return text == "0" ? "" : std::string(ParsePositive(text).status().message()); }, ""))
+      ->option_text("N")
+      ->default_str("10")
+      ->group("Output");
+  command.add_option("-o,--output", options.output, "Write to a file instead of stdout")
+      ->option_text("FILE")
+      ->group("Output");
+  command.add_flag("--strict", options.strict, "An operator without a rule is an error that lists all of them")
+      ->group("Output");
+  AddStageOption(command, "--dump-after", options.dump_after, "Also print the graph after this stage, on stderr")
+      ->group("Output");
+}
+
+}  // namespace
+
+void AddAnalyzeCommand(CLI::App& app, Action& action) {
+  auto options = std::make_shared<AnalyzeOptions>();
+  CLI::App* command = app.add_subcommand(
+      "analyze",
+      "Analyse the training step of a model: work, time, reuse, memory\n"
+      "The report reads top-down: what the model is, the step by phases, where the time goes, what could be reused on "
+      "chip, memory and fit, and a verdict. 'reusescope explain WORD' tells what a word in it means.");
+  command->footer(kExamples);
+  AddWorkloadOptions(*command, options->workload);
+  AddHardwareOptions(*command, *options);
+  AddOutputOptions(*command, *options);
+  AddCommonOptions(*command, options->color);
+  command->callback([options, &action] { action = [options] { return RunAnalyze(*options); }; });
+}
+
+}  // namespace reusescope::cli

@@ -1,0 +1,22 @@
+// The subcommands, one file each. Every function adds one to the app; when the command line selects it, `action` is
+// set.
+
+#ifndef REUSESCOPE_CLI_COMMANDS_H_
+#define REUSESCOPE_CLI_COMMANDS_H_
+
+#include <string>
+
+#include "cli/app.h"
+
+namespace reusescope::cli {
+
+void AddAnalyzeCommand(CLI::App& app, Action& action);     // analyze_command.cc
+void AddGraphCommand(CLI::App& app, Action& action);       // graph_command.cc
+void AddDevicesCommand(CLI::App& app, Action& action);     // devices_command.cc
+void AddOpsCommand(CLI::App& app, Action& action);         // ops_command.cc
+void AddExplainCommand(CLI::App& app, Action& action);     // explain_command.cc
+void AddCompletionCommand(CLI::App& app, Action& action);  // completion_command.cc
+
+}  // namespace reusescope::cli
+
+#endif  // REUSESCOPE_CLI_COMMANDS_H_

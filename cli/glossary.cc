@@ -1,0 +1,265 @@
+#include "cli/glossary.h"
+
+#include <array>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "cli/text.h"
+
+namespace reusescope::cli {
+namespace {
+
+// clang-format off: a table, read row by row.
+constexpr Term kGlossary[] = {
+    {"mac", Topic::kArithmetic, "macs,multiply-accumulate",
+     "One multiplication whose result is added to a sum. Only contractions are counted in MACs.",
+     "1 MAC = 2 FLOPs; convolution: N*K*P*Q*C/groups*R*S", "JSON: macs"},
+    {"flop", Topic::kArithmetic, "flops",
+     "One floating-point operation: a count, never a rate. A compare, add or multiply is 1 FLOP; ReLU is 1 per "
+     "element, a "
+     "KxK max-pool K*K per output. Positions in the padding are counted (dense), as papers and PyTorch do.",
+     "flops = 2 * macs + other arithmetic", "table: FLOPs; JSON: flops"},
+    {"flop-per-second", Topic::kArithmetic, "flop/s,flops/s,rate",
+     "A rate. Written FLOP/s, with SI prefixes (1 TFLOP/s = 10^12 per second); FLOPs without /s is a count.", "",
+     "table: devices; JSON: roofline.peak_flops_per_second"},
+    {"contraction", Topic::kArithmetic, "contraction-flops,matrix-work",
+     "Work for the matrix units: convolutions, matrix products, recurrences and their gradients. Everything else "
+     "(bias, "
+     "activations, normalization, updates) is vector work.",
+     "contraction_flops = 2 * macs of contractions", "JSON: contraction_flops"},
+    {"transcendental", Topic::kArithmetic, "transcendentals,special-functions",
+     "exp, log, tanh, erf, sqrt, division, power: counted in a column of their own and not as FLOPs, because hardware "
+     "runs "
+     "them on other units at other rates.",
+     "", "table: transc.; JSON: transcendentals"},
+    {"kernel", Topic::kArithmetic, "kernels",
+     "One piece of the step that runs by itself: named loops with trip counts, one access per operand, the arithmetic "
+     "of a "
+     "point. Costs and reuse factors follow from it and from nothing else. Softmax, layer norm, batch norm and their "
+     "gradients are one kernel each, as frameworks launch them. A convolution's filter extent is its window, never "
+     "kernel.",
+     "Y[n,k,p,q] += X[n,c,2p+r-1,2q+s-1] * W[k,c,r,s]", "table: kernels; JSON: layers[]"},
+    {"bytes", Topic::kArithmetic, "traffic,compulsory",
+     "What a kernel alone must move: each operand once, distinct elements times their width. Views (Reshape, Squeeze) "
+     "cost "
+     "nothing; a Transpose is a copy unless a contraction absorbs it.",
+     "bytes = sum over operands of distinct elements * width", "table: bytes; JSON: bytes"},
+    {"minimal-gradient", Topic::kArithmetic, "strided-convolution,zero-insertion",
+     "The input gradient of a strided convolution runs over the same iteration space as forward: no zeros are inserted "
+     "and "
+     "multiplied.",
+     "MACs(Y) = MACs(dX) = MACs(dW)", "JSON: layers[].macs"},
+    {"units", Topic::kArithmetic, "prefixes,si,iec",
+     "Counts and rates use SI prefixes (k = 10^3, M, G, T, P); amounts of memory and traffic use IEC ones (KiB = 2^10 "
+     "B, "
+     "MiB, GiB). JSON has exact integers of the unit in the key: _bytes, _flops, _seconds, _bytes_per_second.",
+     "", "everywhere"},
+
+    {"phase", Topic::kTraining, "phases,step,forward,backward",
+     "Part of a training step: forward (outputs and loss), backward (gradients), update (parameters and optimizer "
+     "states).",
+     "", "table: the step; JSON: totals, layers[].phase"},
+    {"gradient", Topic::kTraining, "gradients,dx,dw,dy",
+     "dY, dX, dW: derivative of the loss with respect to a kernel's output, input and weight. Nothing is computed that "
+     "nobody needs: no dX for the first layer, no dW for frozen parameters.",
+     "Y += X*W  gives  dX += dY*W  and  dW += X*dY", "JSON: layers[], memory.gradient_bytes"},
+    {"loss", Topic::kTraining, "losses,seed",
+     "What is attached to the outputs to start backward: auto is cross-entropy on the first float output, classes on "
+     "axis 1 "
+     "for image shapes, on the last for sequences; none feeds a gradient (seed) to every float output.",
+     "", "option: --loss; JSON: settings.loss"},
+    {"optimizer", Topic::kTraining, "optimizer-state,states,update",
+     "The update rule and what it keeps per parameter across steps.",
+     "sgd: 0 states, momentum: 1, adam and adamw: 2, each as large as the parameter (32-bit under amp)",
+     "option: --optimizer; JSON: memory.optimizer_state_bytes"},
+    {"parameter", Topic::kTraining, "parameters,weight,weights",
+     "A trained tensor of the model; tied weights count once. Running statistics, scalars and folded constants are "
+     "none.",
+     "", "table: model; JSON: model.parameters"},
+    {"activation", Topic::kTraining, "activations", "A tensor that the forward phase computes.", "", "graph: kind"},
+    {"precision", Topic::kTraining, "amp,tf32,master-weights",
+     "Arithmetic of the matrix units and width of values. fp16, bf16: everything in 16 bits. amp: activations and "
+     "weight "
+     "copies in 16 bits, master weights, weight gradients and optimizer states in 32. tf32: 32 bits in memory, tf32 on "
+     "the "
+     "matrix units. Accumulation is 32-bit in every mode.",
+     "", "option: --precision; JSON: settings.precision"},
+
+    {"reuse-factor", Topic::kReuse, "reuse-factors,intra-layer-reuse",
+     "How often one element of an operand is used inside its kernel: what an ideal on-chip memory saves within a "
+     "layer. Of a "
+     "weight it is weight reuse, of an input input reuse (with the overlap of windows: convolutional reuse), of an "
+     "output "
+     "partial-sum reuse.",
+     "points / distinct elements touched", "JSON: layers[].reuse_factors"},
+    {"reuse-edge", Topic::kReuse, "edge,edges,reuse",
+     "Two consecutive touches of one tensor's storage by two kernels; its bytes are what the later one would fetch "
+     "again.",
+     "", "table: reuse; JSON: reuse.scopes[].edges"},
+    {"reuse-distance", Topic::kReuse, "distance,stack-distance",
+     "Distinct bytes touched after the first touch of an edge up to and including the second. An LRU memory of that "
+     "capacity "
+     "captures the edge.",
+     "distance(edge) <= capacity  <=>  hit", "table: reuse (capacity); JSON: reuse.scopes[].capacity_to_capture_bytes"},
+    {"scope", Topic::kReuse, "scopes,reuse-scope,adjacent-layer,block-scale,forward-backward,long-range",
+     "Where a reuse edge lies. adjacent-layer: the next kernel that runs, same phase. block-scale: same phase, both "
+     "ends "
+     "inside one block. forward-backward: from forward to backward (stash and weights). update: gradient to optimizer "
+     "step. "
+     "long-range: what fits none. Inside one kernel it is intra-layer: see reuse-factor.",
+     "", "table: reuse; JSON: reuse.scopes[].scope"},
+    {"capture", Topic::kReuse, "saved-bytes,saved-traffic,captured",
+     "A reuse edge is captured by a memory that still holds the tensor at the second touch; the fetch is saved, and "
+     "with a "
+     "tensor that is dead afterwards its write-back as well.",
+     "", "table: reuse; JSON: reuse.scopes[].saved_bytes"},
+    {"curve", Topic::kReuse, "capacity-curve,traffic-curve",
+     "Off-chip traffic of the whole step for growing on-chip capacity, under LRU and under a software-managed memory.",
+     "traffic never rises with capacity; managed <= LRU", "JSON: reuse.curve[]; option: --capacity"},
+    {"lru", Topic::kReuse, "cache,least-recently-used",
+     "A memory that drops what was touched longest ago, byte by byte. One pass over the touches gives its traffic for "
+     "every "
+     "capacity at once.",
+     "", "JSON: reuse.curve[].lru_bytes"},
+    {"managed", Topic::kReuse, "software-managed,scratchpad",
+     "A memory that knows the whole access list and keeps the intervals between touches that save most per byte and "
+     "step, as "
+     "a compiler can for a scratchpad. Clean bytes save a fetch, dirty ones the write-back too.",
+     "", "JSON: reuse.curve[].managed_bytes"},
+    {"block", Topic::kReuse, "blocks,residual,dense,branch,gated,attention",
+     "A part of the forward graph with one way in and one way out: from a value that forks to where all its paths join "
+     "again. residual (joined by Add), dense (by Concat with the input), branch (by Concat), gated (by Mul), "
+     "attention. Equal blocks "
+     "are counted together: bottleneck x 3.",
+     "immediate post-dominator of the fork", "table: time; JSON: blocks[]"},
+
+    {"stash", Topic::kMemory, "stash-needed,saved-tensors",
+     "Forward values kept for backward. needed: what the backward kernels read.", "",
+     "table: memory; JSON: memory.stash_needed_bytes"},
+    {"eager-stash", Topic::kMemory, "pytorch-eager,autograd",
+     "What eager PyTorch's autograd keeps, which is more than is needed: a max-pool's input besides its indices, "
+     "dropout "
+     "masks, the scaled copies inside unfused attention.",
+     "", "table: memory; JSON: memory.stash_pytorch_eager_bytes"},
+    {"peak", Topic::kMemory, "peak-memory,footprint",
+     "The largest sum of live tensors over the step: parameters, optimizer states, gradients so far, stash, and what "
+     "the "
+     "running kernel reads and writes. Workspaces and allocator losses of a framework are not in it.",
+     "max over kernels of live bytes", "table: memory; JSON: memory.peak_bytes, memory.timeline[]"},
+    {"fits", Topic::kMemory, "fit,capacity", "Whether the peak is at most the memory of the device.",
+     "peak_bytes <= capacity_bytes", "table: memory; JSON: memory.fits"},
+
+    {"roofline", Topic::kTime, "roof", "The least time of a kernel on a device: the longer of computing and moving.",
+     "seconds = max(flops / peak, bytes / bandwidth)", "table: time; JSON: roofline, layers[].seconds"},
+    {"intensity", Topic::kTime, "arithmetic-intensity,operational-intensity",
+     "Work per byte moved. Right of the ridge point a kernel is compute-bound, left of it memory-bound.",
+     "flops / bytes", "table: FLOP/B; JSON: layers[].intensity"},
+    {"ridge-point", Topic::kTime, "ridge,machine-balance",
+     "The intensity at which a device's compute and bandwidth take equally long.", "peak FLOP/s / bandwidth B/s",
+     "table: devices; JSON: roofline.ridge_flops_per_byte"},
+    {"memory-bound", Topic::kTime, "bound,compute-bound",
+     "Of a kernel: moving its bytes takes longer than its arithmetic (compute-bound: the other way round). The "
+     "memory-bound "
+     "share is the part of the step's time in such kernels.",
+     "bytes / bandwidth > flops / peak", "table: bound; JSON: layers[].bound, roofline.memory_bound_share"},
+    {"peak-and-achievable", Topic::kTime, "achievable,peak-flops,efficiency",
+     "Peak is what the vendor prints (dense, no sparsity). Achievable is the fraction of it that somebody measured and "
+     "published; times use it by default, --peak uses the bare peak. Without a published figure both are equal.",
+     "", "option: --peak; JSON: roofline.achievable_flops_per_second"},
+    {"step-time", Topic::kTime, "step-seconds,time,seconds",
+     "Sum of the kernels' roofline times: no launch overhead, no overlap between kernels. A lower bound that real runs "
+     "come "
+     "near where kernels are large.",
+     "", "table: the step; JSON: roofline.step_seconds"},
+    {"prefetch", Topic::kTime, "stall,stalls",
+     "With prefetch a transfer starts as soon as the channel and the space on chip are free, and a kernel stalls only "
+     "for "
+     "what has not arrived.",
+     "", "JSON: roofline"},
+    {"three-numbers", Topic::kTime, "custom-device,hardware",
+     "A device can be given on the command line by on-chip capacity, bandwidth and throughput alone.",
+     "--hardware 'capacity=96MiB,bandwidth=1TB/s,throughput=100TFLOP/s'", "option: --hardware"},
+
+    {"coverage", Topic::kModel, "unknown-operators,strict",
+     "Which part of the model the numbers stand for. An operator without a rule still counts with its bytes; its FLOPs "
+     "are "
+     "unknown, and the report says so in its first lines. --strict makes it an error.",
+     "known nodes / nodes", "table: coverage; JSON: coverage"},
+    {"recognize", Topic::kModel, "recognition,fused",
+     "Rebuilding operators that exporters took apart: GELU, SiLU, HardSwish, LayerNormalization, RMSNormalization, "
+     "attention "
+     "regions. --recognize=off shows the raw graph.",
+     "", "option: --recognize; graph --after=recognize"},
+    {"resolve", Topic::kModel, "bind,symbolic-dimension,dynamic-axes",
+     "Giving every symbolic dimension a number: --batch for leading ones, --dim NAME=N by name, --input NAME=SHAPE "
+     "whole. An "
+     "unbound leading dimension is 1, and a note says so; any other is an error that names the flag.",
+     "", "options: --batch, --dim, --input"},
+    {"initializer", Topic::kModel, "constant,buffer",
+     "A tensor stored with the model: a parameter (trained), a buffer (running statistics, position ids) or a constant "
+     "(shapes, scalars).",
+     "", "graph: kind"},
+    {"opset", Topic::kModel, "since-version,domain",
+     "The version of a set of operators that a file uses. An operator's since-version is the opset at which its "
+     "present "
+     "meaning began: Conv-11 holds from opset 11 on.",
+     "", "table: model; command: ops"},
+    {"view", Topic::kModel, "storage,alias",
+     "A value that shares another one's memory (Reshape, Squeeze, Identity): it costs nothing and is counted once.", "",
+     "graph --format json: kind"},
+};
+// clang-format on
+
+std::string Normalized(absl::string_view word) {
+  return absl::StrReplaceAll(absl::AsciiStrToLower(word), {{" ", "-"}, {"_", "-"}});
+}
+
+}  // namespace
+
+absl::string_view TopicName(Topic topic) {
+  switch (topic) {
+    case Topic::kArithmetic:
+      return "Work";
+    case Topic::kTraining:
+      return "Training step";
+    case Topic::kReuse:
+      return "Reuse";
+    case Topic::kMemory:
+      return "Memory";
+    case Topic::kTime:
+      return "Time";
+    case Topic::kModel:
+      return "Model";
+  }
+  return "";
+}
+
+absl::Span<const Term> Glossary() { return kGlossary; }
+
+absl::StatusOr<const Term*> FindTerm(absl::string_view word) {
+  const std::string wanted = Normalized(word);
+  std::vector<std::string> known;
+  for (const Term& term : kGlossary) {
+    if (term.name == wanted) return &term;
+    known.emplace_back(term.name);
+  }
+  for (const Term& term : kGlossary) {
+    for (absl::string_view alias : absl::StrSplit(term.aliases, ',', absl::SkipEmpty())) {
+      if (alias == wanted) return &term;
+      known.emplace_back(alias);
+    }
+  }
+  const std::string nearest = DidYouMean(wanted, known);
+  return absl::NotFoundError(absl::StrCat("no term '", Printable(word), "'",
+                                          nearest.empty() ? "; 'reusescope explain' lists them all" : nearest));
+}
+
+std::vector<std::string> TermNames() {
+  std::vector<std::string> names;
+  for (const Term& term : kGlossary) names.emplace_back(term.name);
+  return names;
+}
+
+}  // namespace reusescope::cli

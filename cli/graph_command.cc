@@ -1,0 +1,80 @@
+#include <unistd.h>
+
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "analysis/ir/status_util.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "cli/text.h"
+#include "cli/views/graph_view.h"
+#include "fmt/format.h"
+#include "importer/load_model.h"
+
+namespace reusescope::cli {
+namespace {
+
+enum class GraphFormat : uint8_t { kText, kJson, kDot };
+
+struct GraphOptions {
+  WorkloadOptions workload;
+  std::optional<Stage> stage;
+  GraphFormat format = GraphFormat::kText;
+  std::string output;
+  ColorMode color = ColorMode::kAuto;
+};
+
+std::string Render(const TrainingGraph& training, Stage stage, GraphFormat format) {
+  switch (format) {
+    case GraphFormat::kText:
+      return RenderGraphText(training, stage);
+    case GraphFormat::kJson:
+      return RenderGraphJson(training, stage);
+    case GraphFormat::kDot:
+      return RenderGraphDot(training, stage);
+  }
+  return "";
+}
+
+absl::Status RunGraph(const GraphOptions& options) {
+  std::vector<std::string> notes;
+  std::string text;
+  {
+    const Progress progress(absl::StrCat("reading ", Printable(options.workload.model)));
+    RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.workload.model));
+    RS_ASSIGN_OR_RETURN(const TrainingGraph training,
+                        BuildGraph(std::move(model), options.workload.analysis, *options.stage, notes));
+    text = Render(training, *options.stage, options.format);
+  }
+  const Palette palette = DescribeTerminal(STDERR_FILENO, options.color).palette;
+  for (const std::string& note : notes) {
+    fmt::print(stderr, "{} {}\n", palette.Paint("note:", Style::kWarning), Printable(note));
+  }
+  return WriteOutput(options.output, text);
+}
+
+}  // namespace
+
+void AddGraphCommand(CLI::App& app, Action& action) {
+  auto options = std::make_shared<GraphOptions>();
+  CLI::App* command = app.add_subcommand("graph", "Print the graph of a model after a stage of the analysis");
+  command->footer(
+      "  reusescope graph gpt2.onnx --after=shapes --format json      every tensor with dtype and shape\n"
+      "  reusescope graph resnet50.onnx --after=optimizer             the whole training step as text\n"
+      "  reusescope graph lenet5.onnx --after=differentiate --format dot | dot -Tsvg > step.svg\n");
+  AddWorkloadOptions(*command, options->workload);
+  AddStageOption(*command, "--after", options->stage, "The last stage to run")->required()->group("Output");
+  AddChoice<GraphFormat>(*command, "--format", options->format,
+                         {{"text", GraphFormat::kText}, {"json", GraphFormat::kJson}, {"dot", GraphFormat::kDot}},
+                         "Form of the output", "text")
+      ->group("Output");
+  command->add_option("-o,--output", options->output, "Write to a file instead of stdout")
+      ->option_text("FILE")
+      ->group("Output");
+  AddCommonOptions(*command, options->color);
+  command->callback([options, &action] { action = [options] { return RunGraph(*options); }; });
+}
+
+}  // namespace reusescope::cli

@@ -1,0 +1,198 @@
+#include "cli/options.h"
+
+#include <regex>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "analysis/ir/status_util.h"
+#include "cli/text.h"
+
+namespace reusescope::cli {
+namespace {
+
+constexpr const char* kWorkloadGroup = "Workload";
+constexpr const char* kGraphGroup = "Graph";
+
+// A validator out of a parser: the text of its status, or nothing.
+template <typename Parser>
+CLI::Validator Checks(Parser parser) {
+  return CLI::Validator([parser](std::string& text) { return std::string(parser(text).status().message()); }, "");
+}
+
+// std::regex throws; nothing else of ours does, so it is caught where the pattern comes in.
+CLI::Validator IsRegex() {
+  return CLI::Validator(
+      [](std::string& text) -> std::string {
+        try {
+          const std::regex compiled(text);
+          return "";
+        } catch (const std::regex_error& error) {
+          return absl::StrCat("'", Printable(text), "' is not a regular expression: ", error.what());
+        }
+      },
+      "");
+}
+
+absl::Status BadShape(absl::string_view text) {
+  return absl::InvalidArgumentError(
+      absl::StrCat("'", Printable(text), "' is not NAME=SHAPE, for example pixels=1x3x224x224"));
+}
+
+void AddShapeOptions(CLI::App& command, AnalysisOptions& analysis) {
+  command
+      .add_option_function<std::string>(
+          "--batch", [&](const std::string& text) { analysis.shapes.batch = *ParsePositive(text); },
+          "Leading dimension of every input whose leading dimension is symbolic (default 1, and a note says so)")
+      ->check(Checks(ParsePositive))
+      ->option_text("N")
+      ->group(kWorkloadGroup);
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--dim",
+          [&](const std::vector<std::string>& texts) {
+            for (const std::string& text : texts) analysis.shapes.dims.insert(*ParseDimension(text));
+          },
+          "Size of a symbolic dimension; repeatable")
+      ->check(Checks(ParseDimension))
+      ->allow_extra_args(false)
+      ->option_text("NAME=N")
+      ->group(kWorkloadGroup);
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--input",
+          [&](const std::vector<std::string>& texts) {
+            for (const std::string& text : texts) analysis.shapes.inputs.insert(*ParseInputShape(text));
+          },
+          "Whole shape of an input; repeatable")
+      ->check(Checks(ParseInputShape))
+      ->allow_extra_args(false)
+      ->option_text("NAME=1x3x224x224")
+      ->group(kWorkloadGroup);
+}
+
+void AddTrainingOptions(CLI::App& command, AnalysisOptions& analysis) {
+  AddChoice<Mode>(command, "--mode", analysis.mode, {{"training", Mode::kTraining}, {"inference", Mode::kInference}},
+                  "What runs", "training")
+      ->group(kWorkloadGroup);
+  AddChoice<PrecisionMode>(command, "--precision", analysis.precision,
+                           {{"fp32", PrecisionMode::kFp32},
+                            {"tf32", PrecisionMode::kTf32},
+                            {"fp16", PrecisionMode::kFp16},
+                            {"bf16", PrecisionMode::kBf16},
+                            {"amp-fp16", PrecisionMode::kAmpFp16},
+                            {"amp-bf16", PrecisionMode::kAmpBf16}},
+                           "Arithmetic and width of values", "fp32")
+      ->group(kWorkloadGroup);
+  AddChoice<Optimizer>(command, "--optimizer", analysis.optimizer,
+                       {{"sgd", Optimizer::kSgd},
+                        {"momentum", Optimizer::kMomentum},
+                        {"adam", Optimizer::kAdam},
+                        {"adamw", Optimizer::kAdamW}},
+                       "Update rule of the parameters", "adamw")
+      ->group(kWorkloadGroup);
+  AddChoice<Loss>(command, "--loss", analysis.loss,
+                  {{"auto", Loss::kAuto},
+                   {"none", Loss::kNone},
+                   {"sum", Loss::kSum},
+                   {"mse", Loss::kMse},
+                   {"cross-entropy", Loss::kCrossEntropy}},
+                  "Loss on the first float output; none seeds the gradient of every float output", "auto")
+      ->group(kWorkloadGroup);
+}
+
+void AddParameterFilters(CLI::App& command, AnalysisOptions& analysis) {
+  command.add_option("--freeze", analysis.freeze, "Parameters whose names match are not trained")
+      ->check(IsRegex())
+      ->option_text("REGEX")
+      ->group(kWorkloadGroup);
+  command.add_option("--train", analysis.train, "Only parameters whose names match are trained")
+      ->check(IsRegex())
+      ->option_text("REGEX")
+      ->group(kWorkloadGroup);
+}
+
+void AddGraphOptions(CLI::App& command, AnalysisOptions& analysis) {
+  AddChoice<bool>(command, "--recognize", analysis.recognize, {{"on", true}, {"off", false}},
+                  "Rebuild what exporters took apart (GELU, layer norm, ...)", "on")
+      ->group(kGraphGroup);
+  AddChoice<UpdateOrder>(command, "--update-order", analysis.update_order,
+                         {{"end", UpdateOrder::kEnd}, {"eager", UpdateOrder::kEager}},
+                         "Updates at the end, or each as soon as its gradient is complete", "end")
+      ->group(kGraphGroup);
+  AddChoice<int>(command, "--dropout-mask", analysis.dropout_mask_bytes, {{"cpu", 4}, {"cuda", 1}},
+                 "Width of PyTorch's dropout masks in the eager stash: 4 bytes or 1", "cuda")
+      ->group(kGraphGroup);
+}
+
+}  // namespace
+
+CLI::Validator OneOf(std::vector<std::string> choices) {
+  const std::string description = absl::StrCat("{", absl::StrJoin(choices, ","), "}");
+  return CLI::Validator(
+      [choices = std::move(choices)](std::string& text) -> std::string {
+        for (const std::string& choice : choices) {
+          if (choice == text) return "";
+        }
+        return absl::StrCat("unknown value '", Printable(text), "'", DidYouMean(text, choices), " (one of ",
+                            absl::StrJoin(choices, ", "), ")");
+      },
+      description);
+}
+
+absl::StatusOr<int64_t> ParsePositive(absl::string_view text) {
+  int64_t value = 0;
+  if (absl::SimpleAtoi(text, &value) && value > 0) return value;
+  return absl::InvalidArgumentError(absl::StrCat("'", Printable(text), "' is not a whole number above 0"));
+}
+
+absl::StatusOr<std::pair<std::string, int64_t>> ParseDimension(absl::string_view text) {
+  const size_t equals = text.rfind('=');
+  if (equals == absl::string_view::npos || equals == 0) {
+    return absl::InvalidArgumentError(absl::StrCat("'", Printable(text), "' is not NAME=N, for example sequence=128"));
+  }
+  RS_ASSIGN_OR_RETURN(const int64_t size, ParsePositive(text.substr(equals + 1)));
+  return std::make_pair(std::string(text.substr(0, equals)), size);
+}
+
+absl::StatusOr<std::pair<std::string, Shape>> ParseInputShape(absl::string_view text) {
+  const size_t equals = text.rfind('=');
+  if (equals == absl::string_view::npos || equals == 0) return BadShape(text);
+  Shape shape;
+  for (absl::string_view dimension : absl::StrSplit(text.substr(equals + 1), absl::ByAnyChar("x,"))) {
+    const absl::StatusOr<int64_t> size = ParsePositive(dimension);
+    if (!size.ok()) return BadShape(text);
+    shape.push_back(*size);
+  }
+  return std::make_pair(std::string(text.substr(0, equals)), std::move(shape));
+}
+
+void AddWorkloadOptions(CLI::App& command, WorkloadOptions& workload) {
+  command.add_option("MODEL", workload.model, "The model, an .onnx file")->required();
+  AddShapeOptions(command, workload.analysis);
+  AddTrainingOptions(command, workload.analysis);
+  AddParameterFilters(command, workload.analysis);
+  AddGraphOptions(command, workload.analysis);
+}
+
+void AddCommonOptions(CLI::App& command, ColorMode& color) {
+  AddChoice<ColorMode>(command, "--color", color,
+                       {{"auto", ColorMode::kAuto}, {"always", ColorMode::kAlways}, {"never", ColorMode::kNever}},
+                       "When to colour; NO_COLOR is honoured", "auto")
+      ->group("General");
+  command.set_help_flag("-h,--help", "Print this help and exit")->group("General");
+}
+
+CLI::Option* AddStageOption(CLI::App& command, const std::string& flag, std::optional<Stage>& stage,
+                            const std::string& description) {
+  const std::vector<std::string> names = {"load", "shapes", "recognize", "differentiate", "optimizer"};
+  return command
+      .add_option_function<std::string>(
+          flag, [&stage](const std::string& name) { stage = StageFromName(name).value(); }, description)
+      ->check(OneOf(names))
+      ->option_text("STAGE");
+}
+
+}  // namespace reusescope::cli

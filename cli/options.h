@@ -1,0 +1,65 @@
+// Options shared by commands, with validators whose errors say what would have been right.
+//
+// A flag's value is checked while the command line is parsed, so a wrong one ends with exit code 2 before any work.
+
+#ifndef REUSESCOPE_CLI_OPTIONS_H_
+#define REUSESCOPE_CLI_OPTIONS_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "CLI/App.hpp"
+#include "analysis/pipeline.h"
+#include "cli/terminal.h"
+
+namespace reusescope::cli {
+
+// What to analyse, and under which assumptions: the options that analyze and graph have in common.
+struct WorkloadOptions {
+  std::string model;
+  AnalysisOptions analysis;
+};
+
+// Adds the MODEL argument and the options; their values land in `workload`. REQUIRES: `workload` outlives the app.
+void AddWorkloadOptions(CLI::App& command, WorkloadOptions& workload);
+
+// --color=auto|always|never, and the help flag.
+void AddCommonOptions(CLI::App& command, ColorMode& color);
+
+// --after and --dump-after.
+CLI::Option* AddStageOption(CLI::App& command, const std::string& flag, std::optional<Stage>& stage,
+                            const std::string& description);
+
+// One of a fixed set of words. The error of an unknown one lists them, nearest first.
+CLI::Validator OneOf(std::vector<std::string> choices);
+
+// Adds an option whose value is one of `choices`: pairs of word and meaning. The default is printed as `default_word`.
+template <typename T>
+CLI::Option* AddChoice(CLI::App& command, const std::string& flag, T& target,
+                       std::vector<std::pair<std::string, T>> choices, const std::string& description,
+                       const std::string& default_word) {
+  std::vector<std::string> words;
+  for (const auto& [word, meaning] : choices) words.push_back(word);
+  return command
+      .add_option_function<std::string>(
+          flag,
+          [&target, choices](const std::string& given) {
+            for (const auto& [word, meaning] : choices) {
+              if (word == given) target = meaning;
+            }
+          },
+          description)
+      ->check(OneOf(std::move(words)))
+      ->option_text("WORD")
+      ->default_str(default_word);
+}
+
+// Parsers of single values; kInvalidArgument says what was expected.
+absl::StatusOr<int64_t> ParsePositive(absl::string_view text);
+absl::StatusOr<std::pair<std::string, int64_t>> ParseDimension(absl::string_view text);  // "sequence=128"
+absl::StatusOr<std::pair<std::string, Shape>> ParseInputShape(absl::string_view text);   // "pixels=1x3x224x224"
+
+}  // namespace reusescope::cli
+
+#endif  // REUSESCOPE_CLI_OPTIONS_H_

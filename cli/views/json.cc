@@ -1,0 +1,280 @@
+// The contract: keys and types are those of cli/analysis.schema.json. New keys may come; none goes within a version.
+
+#include "nlohmann/json.hpp"
+
+#include <string>
+
+#include "cli/views/views.h"
+
+namespace reusescope::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json Tensors(const std::vector<TensorRow>& rows) {
+  Json out = Json::array();
+  for (const TensorRow& row : rows) out.push_back({{"name", row.name}, {"type", row.type}});
+  return out;
+}
+
+Json ModelJson(const ModelSection& model) {
+  Json opsets = Json::object();
+  for (const auto& [domain, version] : model.facts.opsets) opsets[domain.empty() ? "ai.onnx" : domain] = version;
+  return {{"file", model.facts.file},
+          {"producer", model.facts.producer},
+          {"ir_version", model.facts.ir_version},
+          {"opsets", opsets},
+          {"nodes", model.facts.nodes},
+          {"parameters", model.facts.parameters},
+          {"parameter_tensors", model.facts.parameter_tensors},
+          {"parameter_bytes", model.parameter_bytes},
+          {"inputs", Tensors(model.inputs)},
+          {"outputs", Tensors(model.outputs)}};
+}
+
+Json CoverageJson(const Coverage& coverage) {
+  Json unknown = Json::array();
+  for (const UnknownOperator& op : coverage.unknown_operators) {
+    unknown.push_back({{"op", op.op}, {"nodes", op.nodes}, {"example", op.example}, {"bytes", op.bytes}});
+  }
+  return {{"nodes", coverage.nodes},
+          {"known_nodes", coverage.known_nodes},
+          {"bytes", coverage.bytes},
+          {"known_bytes", coverage.known_bytes},
+          {"unknown_operators", unknown}};
+}
+
+Json NullIfEmpty(const std::string& text) { return text.empty() ? Json() : Json(text); }
+
+Json SettingsJson(const SettingsSection& settings) {
+  Json dims = Json::object();
+  for (const auto& [name, size] : settings.dims) dims[name] = size;
+  Json inputs = Json::object();
+  for (const auto& [name, shape] : settings.inputs) inputs[name] = shape;
+  return {{"mode", settings.mode},
+          {"batch", settings.batch},
+          {"dims", dims},
+          {"inputs", inputs},
+          {"precision", settings.precision},
+          {"loss", NullIfEmpty(settings.loss)},
+          {"loss_description", NullIfEmpty(settings.loss_description)},
+          {"optimizer", NullIfEmpty(settings.optimizer)},
+          {"update_order", settings.update_order},
+          {"dropout_mask", settings.dropout_mask},
+          {"recognize", settings.recognize},
+          {"freeze", NullIfEmpty(settings.freeze)},
+          {"train", NullIfEmpty(settings.train)},
+          {"bare_peak", settings.bare_peak}};
+}
+
+// Seconds are the first device's; null without a device.
+Json WorkJson(const Work& work) {
+  return {{"kernels", work.kernels},
+          {"macs", work.macs},
+          {"flops", work.flops},
+          {"contraction_flops", work.contraction_flops},
+          {"transcendentals", work.transcendentals},
+          {"bytes", work.bytes},
+          {"seconds", work.seconds.empty() ? Json() : Json(work.seconds[0])},
+          {"memory_bound_seconds", work.memory_bound_seconds.empty() ? Json() : Json(work.memory_bound_seconds[0])}};
+}
+
+Json TotalsJson(const Report& report) {
+  Json out = Json::object();
+  for (int p = 0; p < kNumPhases; ++p) {
+    out[std::string(PhaseName(static_cast<Phase>(p)))] = WorkJson(report.phases[p]);
+  }
+  out["step"] = WorkJson(report.step);
+  return out;
+}
+
+// null: the kernel has no such operand.
+Json Factor(double factor) { return factor > 0 ? Json(factor) : Json(); }
+
+Json LayersJson(const Report& report) {
+  Json out = Json::array();
+  for (const LayerRow& layer : report.layers) {
+    const ReuseFactors& factors = layer.reuse_factors;
+    out.push_back({{"name", layer.name},
+                   {"module", layer.module},
+                   {"op", layer.op},
+                   {"phase", std::string(PhaseName(layer.phase))},
+                   {"block", NullIfEmpty(layer.block)},
+                   {"known", layer.known},
+                   {"macs", layer.work.macs},
+                   {"flops", layer.work.flops},
+                   {"contraction_flops", layer.work.contraction_flops},
+                   {"transcendentals", layer.work.transcendentals},
+                   {"bytes", layer.work.bytes},
+                   {"intensity", layer.work.intensity()},
+                   {"bound", layer.times.empty() ? Json() : Json(std::string(BoundName(layer.times[0].bound)))},
+                   {"seconds", layer.times.empty() ? Json() : Json(layer.times[0].seconds)},
+                   {"reuse_factors",
+                    {{"weight", Factor(factors.weight)},
+                     {"input", Factor(factors.input)},
+                     {"convolutional", Factor(factors.convolutional)},
+                     {"partial_sum", Factor(factors.partial_sum)}}}});
+  }
+  return out;
+}
+
+Json BlocksJson(const std::vector<BlockRow>& blocks) {
+  Json out = Json::array();
+  for (const BlockRow& block : blocks) {
+    out.push_back({{"name", block.name},
+                   {"kind", block.kind},
+                   {"nodes", block.nodes},
+                   {"count", block.count},
+                   {"parent", NullIfEmpty(block.parent)}});
+  }
+  return out;
+}
+
+Json ReuseJson(const Report& report) {
+  Json scopes = Json::array();
+  for (const ScopeRow& row : report.scopes) {
+    scopes.push_back({{"scope", std::string(ReuseScopeName(row.scope))},
+                      {"edges", row.edges},
+                      {"bytes", row.bytes},
+                      {"capacity_to_capture_bytes", row.capacity_to_capture_bytes},
+                      {"capacity_to_capture_half_bytes", row.capacity_to_capture_half_bytes},
+                      {"saved_bytes", row.saved_bytes}});
+  }
+  Json curve = Json::array();
+  for (const CurveRow& row : report.curve) {
+    curve.push_back(
+        {{"capacity_bytes", row.capacity_bytes}, {"lru_bytes", row.lru_bytes}, {"managed_bytes", row.managed_bytes}});
+  }
+  return {{"scopes", scopes},
+          {"curve", curve},
+          {"minimum_bytes", report.minimum_traffic_bytes},
+          {"saturation_capacity_bytes", report.saturation_capacity_bytes}};
+}
+
+Json SampleJson(const MemorySample& sample) {
+  const auto& of = sample.bytes_by_kind;
+  const auto bytes = [&](MemoryKind kind) { return of[static_cast<int>(kind)]; };
+  return {{"bytes", sample.total_bytes},
+          {"parameter_bytes", bytes(MemoryKind::kParameter)},
+          {"weight_copy_bytes", bytes(MemoryKind::kWeightCopy)},
+          {"buffer_bytes", bytes(MemoryKind::kBuffer)},
+          {"optimizer_state_bytes", bytes(MemoryKind::kOptimizerState)},
+          {"input_bytes", bytes(MemoryKind::kInput)},
+          {"activation_bytes", bytes(MemoryKind::kActivation)},
+          {"gradient_bytes", bytes(MemoryKind::kGradient)},
+          {"parameter_gradient_bytes", bytes(MemoryKind::kParameterGradient)}};
+}
+
+Json MemoryJson(const Report& report) {
+  const MemoryTable& memory = report.memory;
+  Json live = Json::array();
+  for (const LiveTensor& tensor : memory.live_at_peak) {
+    live.push_back(
+        {{"name", tensor.name}, {"kind", std::string(MemoryKindName(tensor.kind))}, {"bytes", tensor.bytes}});
+  }
+  Json timeline = Json::array();
+  for (const MemorySample& sample : memory.timeline) timeline.push_back(SampleJson(sample));
+  Json capacity, fits;
+  if (!report.devices.empty() && report.devices[0].fits.has_value()) {
+    capacity = *report.devices[0].roofline.device.memory_bytes;
+    fits = *report.devices[0].fits;
+  }
+  return {{"parameter_bytes", memory.parameter_bytes},
+          {"weight_copy_bytes", memory.weight_copy_bytes},
+          {"gradient_bytes", memory.gradient_bytes},
+          {"optimizer_state_bytes", memory.optimizer_state_bytes},
+          {"input_bytes", memory.input_bytes},
+          {"buffer_bytes", memory.buffer_bytes},
+          {"constant_bytes", memory.constant_bytes},
+          {"stash_needed_bytes", memory.stash_needed_bytes},
+          {"stash_needed_input_bytes", memory.stash.needed_input_bytes},
+          {"stash_pytorch_eager_bytes", memory.stash_pytorch_eager_bytes},
+          {"stash_pytorch_eager_input_bytes", memory.stash.eager_input_bytes},
+          {"peak_bytes", memory.peak_bytes},
+          {"peak_layer_index", memory.peak_kernel < 0 ? Json() : Json(memory.peak_kernel)},
+          {"capacity_bytes", capacity},
+          {"fits", fits},
+          {"live_at_peak", live},
+          {"timeline", timeline}};
+}
+
+Json StepTimeJson(const StepTime& step) {
+  return {{"step_seconds", step.step_seconds},
+          {"samples_per_second", step.samples_per_second},
+          {"memory_bound_share", step.memory_bound_share},
+          {"traffic_bytes", step.traffic_bytes},
+          {"average_bandwidth_bytes_per_second", step.average_bandwidth_bytes_per_second},
+          {"compute_utilization", step.compute_utilization},
+          {"matrix_utilization", step.matrix_utilization}};
+}
+
+Json RooflineJson(const DeviceSection& device) {
+  const Roofline& roofline = device.roofline;
+  const RooflineDevice& rates = roofline.device;
+  const StepTime& step = roofline.Headline();
+  Json phases = Json::object();
+  for (int p = 0; p < kNumPhases; ++p) {
+    const PhaseTime& phase = step.phases[p];
+    phases[std::string(PhaseName(static_cast<Phase>(p)))] = {{"seconds", phase.seconds},
+                                                             {"memory_bound_seconds", phase.memory_bound_seconds}};
+  }
+  Json layer_seconds = Json::array();
+  Json layer_bounds = Json::array();
+  for (const KernelTime& kernel : roofline.kernels) {
+    layer_seconds.push_back(kernel.Headline().seconds);
+    layer_bounds.push_back(std::string(BoundName(kernel.Headline().bound)));
+  }
+  return {{"device", device.hardware.name},
+          {"display_name", rates.name},
+          {"peak_flops_per_second", rates.matrix_peak_flops_per_second},
+          {"achievable_flops_per_second", rates.matrix_flops_per_second},
+          {"vector_flops_per_second", rates.vector_flops_per_second},
+          {"peak_bandwidth_bytes_per_second", rates.peak_bandwidth_bytes_per_second},
+          {"bandwidth_bytes_per_second", rates.bandwidth_bytes_per_second},
+          {"ridge_flops_per_byte", rates.ridge_flops_per_byte()},
+          {"on_chip_bytes", rates.on_chip_bytes},
+          {"memory_bytes", rates.memory_bytes.has_value() ? Json(*rates.memory_bytes) : Json()},
+          {"fits", device.fits.has_value() ? Json(*device.fits) : Json()},
+          {"notes", rates.notes},
+          {"step_seconds", step.step_seconds},
+          {"samples_per_second", step.samples_per_second},
+          {"memory_bound_share", step.memory_bound_share},
+          {"phases", phases},
+          {"traffic_models",
+           {{"every_kernel_fetches", StepTimeJson(roofline.Under(TrafficModel::kEveryKernelFetches))},
+            {"lru", StepTimeJson(roofline.Under(TrafficModel::kLru))},
+            {"managed", StepTimeJson(roofline.Under(TrafficModel::kManaged))}}},
+          {"prefetch",
+           {{"step_seconds", roofline.prefetch.step_seconds},
+            {"compute_seconds", roofline.prefetch.compute_seconds},
+            {"transfer_seconds", roofline.prefetch.transfer_seconds},
+            {"stall_seconds", roofline.prefetch.stall_seconds}}},
+          {"step_seconds_with_twice_bandwidth", device.step_seconds_with_twice_bandwidth},
+          {"step_seconds_with_twice_compute", device.step_seconds_with_twice_compute},
+          {"layer_seconds", layer_seconds},
+          {"layer_bounds", layer_bounds}};
+}
+
+}  // namespace
+
+std::string RenderJson(const Report& report) {
+  Json rooflines = Json::array();
+  for (const DeviceSection& device : report.devices) rooflines.push_back(RooflineJson(device));
+  const Json out = {{"schema", "reusescope.analysis/1"},
+                    {"model", ModelJson(report.model)},
+                    {"coverage", CoverageJson(report.coverage)},
+                    {"notes", report.notes},
+                    {"settings", SettingsJson(report.settings)},
+                    {"totals", TotalsJson(report)},
+                    {"layers", LayersJson(report)},
+                    {"blocks", BlocksJson(report.blocks)},
+                    {"reuse", ReuseJson(report)},
+                    {"memory", MemoryJson(report)},
+                    {"roofline", rooflines.empty() ? Json() : rooflines[0]},
+                    {"rooflines", rooflines},
+                    {"verdict", Verdict(report)}};
+  // A name that is not UTF-8 must not stop the report.
+  return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace reusescope::cli
