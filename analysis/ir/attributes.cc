@@ -61,8 +61,9 @@ void Attributes::Set(absl::string_view name, Attribute value) {
 }
 
 void Attributes::Erase(absl::string_view name) {
-  entries_.erase(std::remove_if(entries_.begin(), entries_.end(), [&](const auto& entry) { return entry.first == name; }),
-                 entries_.end());
+  entries_.erase(
+      std::remove_if(entries_.begin(), entries_.end(), [&](const auto& entry) { return entry.first == name; }),
+      entries_.end());
 }
 
 const Attribute* Attributes::Find(absl::string_view name) const {

@@ -8,22 +8,32 @@ namespace reusescope {
 
 absl::string_view ValueKindName(ValueKind kind) {
   switch (kind) {
-    case ValueKind::kInput: return "input";
-    case ValueKind::kParameter: return "parameter";
-    case ValueKind::kBuffer: return "buffer";
-    case ValueKind::kConstant: return "constant";
-    case ValueKind::kActivation: return "activation";
-    case ValueKind::kGradient: return "gradient";
-    case ValueKind::kOptimizerState: return "optimizer_state";
+    case ValueKind::kInput:
+      return "input";
+    case ValueKind::kParameter:
+      return "parameter";
+    case ValueKind::kBuffer:
+      return "buffer";
+    case ValueKind::kConstant:
+      return "constant";
+    case ValueKind::kActivation:
+      return "activation";
+    case ValueKind::kGradient:
+      return "gradient";
+    case ValueKind::kOptimizerState:
+      return "optimizer_state";
   }
   return "unknown";
 }
 
 absl::string_view PhaseName(Phase phase) {
   switch (phase) {
-    case Phase::kForward: return "forward";
-    case Phase::kBackward: return "backward";
-    case Phase::kUpdate: return "update";
+    case Phase::kForward:
+      return "forward";
+    case Phase::kBackward:
+      return "backward";
+    case Phase::kUpdate:
+      return "update";
   }
   return "unknown";
 }
@@ -71,7 +81,8 @@ Uses::Uses(const Graph& graph) : first_(graph.values.size() + 1, 0) {
       const auto& inputs = graph.node(id).inputs;
       for (size_t i = 0; i < inputs.size(); ++i) {
         bool repeated = false;
-        // Operand lists are short; the few long ones (Concat, Sum) repeat a value rarely, and a bound keeps this linear.
+        // Operand lists are short; the few long ones (Concat, Sum) repeat a value rarely, and a bound keeps this
+        // linear.
         for (size_t j = i > 16 ? i - 16 : 0; j < i; ++j) repeated = repeated || inputs[j] == inputs[i];
         if (inputs[i] != kNoValue && !repeated) visit(inputs[i], id);
       }

@@ -6,14 +6,15 @@
 //   }
 //
 // `nodes` and `values` are pools: a transform that removes a node takes it out of `order` (the schedule, topologically
-// sorted) and leaves the pool alone, so an id held anywhere stays good. An omitted optional input or output is kNoValue.
-// A value lives in a Storage; views (Reshape, Squeeze, ...) share the storage of what they view, so bytes are counted
-// once. Storages are assigned by AssignStorages (transform/assign_storages.h); until then Value::storage is kNoStorage.
+// sorted) and leaves the pool alone, so an id held anywhere stays good. An omitted optional input or output is
+// kNoValue. A value lives in a Storage; views (Reshape, Squeeze, ...) share the storage of what they view, so bytes are
+// counted once. Storages are assigned by AssignStorages (transform/assign_storages.h); until then Value::storage is
+// kNoStorage.
 //
 // A subgraph (body of If, Loop, Scan) is a Graph of its own, with ids of its own. What it reads of the graphs around it
-// stands in its pool as a value of the same name without producer and without kind of its own, listed in `captured`; the
-// node that owns the subgraph lists the same values, as ids of its own graph, in `captures`: reads besides its inputs,
-// which schedules, uses and dead-node removal honour. A value captured across two levels is captured at both.
+// stands in its pool as a value of the same name without producer and without kind of its own, listed in `captured`;
+// the node that owns the subgraph lists the same values, as ids of its own graph, in `captures`: reads besides its
+// inputs, which schedules, uses and dead-node removal honour. A value captured across two levels is captured at both.
 //
 // The training graph is the same Graph with more nodes: `phase` says which part of the step a node belongs to, and
 // `forward_node` of a backward node is the node whose gradient it computes.
@@ -56,8 +57,8 @@ enum class ValueKind : uint8_t {
 };
 absl::string_view ValueKindName(ValueKind kind);
 
-// Where the kind of an initializer comes from. The importer writes kMetadata when the file says it outright; kNone leaves
-// the decision (parameter, buffer or constant) to a later stage, which goes by differentiable paths.
+// Where the kind of an initializer comes from. The importer writes kMetadata when the file says it outright; kNone
+// leaves the decision (parameter, buffer or constant) to a later stage, which goes by differentiable paths.
 enum class KindEvidence : uint8_t { kNone, kMetadata };
 
 enum class Phase : uint8_t { kForward, kBackward, kUpdate };
@@ -65,7 +66,7 @@ inline constexpr int kNumPhases = 3;
 absl::string_view PhaseName(Phase phase);
 
 struct Value {
-  std::string name;           // as in the file; "" for values that we introduce is not allowed
+  std::string name;  // as in the file; "" for values that we introduce is not allowed
   Type type;
   ValueKind kind = ValueKind::kActivation;
   KindEvidence evidence = KindEvidence::kNone;
@@ -78,9 +79,10 @@ struct Value {
 };
 
 struct OpKey {
-  std::string domain;     // "" is ai.onnx
-  std::string type;       // "Conv"
-  int since_version = 1;  // opset version at which these semantics of the operator began; the model's opset until resolved
+  std::string domain;  // "" is ai.onnx
+  std::string type;    // "Conv"
+  int since_version =
+      1;  // opset version at which these semantics of the operator began; the model's opset until resolved
   friend bool operator==(const OpKey& a, const OpKey& b) = default;
 };
 // "Conv-11", "com.microsoft::FusedConv-1".
@@ -90,12 +92,13 @@ struct Node {
   OpKey op;
   absl::InlinedVector<ValueId, 4> inputs;
   absl::InlinedVector<ValueId, 2> outputs;
-  std::vector<ValueId> captures;   // outer values that its subgraphs read, once each, operands left out
+  std::vector<ValueId> captures;  // outer values that its subgraphs read, once each, operands left out
   Attributes attributes;
-  std::string name;                // as in the file, or made unique from the operator ("Conv_12")
-  std::string module;              // path in the model's module tree ("layer1.0.conv1"); "" when the file tells nothing
+  std::string overload;  // of a call: which of several model-local functions of that name; nearly always ""
+  std::string name;    // as in the file, or made unique from the operator ("Conv_12")
+  std::string module;  // path in the model's module tree ("layer1.0.conv1"); "" when the file tells nothing
   Phase phase = Phase::kForward;
-  NodeId forward_node = kNoNode;   // of a backward node
+  NodeId forward_node = kNoNode;  // of a backward node
 };
 
 // Forward nodes that Recognize knows to belong together without fusing them, for example scores, mask, softmax and

@@ -15,10 +15,10 @@
 #define RS_CONCAT_INNER(a, b) a##b
 #define RS_CONCAT(a, b) RS_CONCAT_INNER(a, b)
 
-#define RS_RETURN_IF_ERROR(expression)            \
-  do {                                            \
-    absl::Status rs_status = (expression);        \
-    if (!rs_status.ok()) return rs_status;        \
+#define RS_RETURN_IF_ERROR(expression)     \
+  do {                                     \
+    absl::Status rs_status = (expression); \
+    if (!rs_status.ok()) return rs_status; \
   } while (false)
 
 #define RS_ASSIGN_OR_RETURN(declaration, expression) \

@@ -23,8 +23,8 @@ struct TrainingGraph {
   std::vector<StashEntry> stash;     // in the order in which forward produces them
   std::vector<ValueId> seeds;        // gradients of the outputs that are fed from outside, when no loss is attached
   ValueId loss = kNoValue;
-  std::string loss_description;      // "cross-entropy on 'output' [32, 1000], classes on axis 1"
-  std::string optimizer;             // "adamw"; "" in inference
+  std::string loss_description;  // "cross-entropy on 'output' [32, 1000], classes on axis 1"
+  std::string optimizer;         // "adamw"; "" in inference
 };
 
 }  // namespace reusescope

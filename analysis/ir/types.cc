@@ -102,13 +102,20 @@ std::string TypeString(const Type& type) {
   const std::string tensor =
       absl::StrCat(DTypeName(type.dtype), type.has_shape ? ShapeString(type.shape) : std::string("[...]"));
   switch (type.form) {
-    case Type::Form::kUnknown: return "unknown";
-    case Type::Form::kTensor: return tensor;
-    case Type::Form::kSparseTensor: return absl::StrCat("sparse(", tensor, ")");
-    case Type::Form::kSequence: return absl::StrCat("sequence(", tensor, ")");
-    case Type::Form::kOptional: return absl::StrCat("optional(", tensor, ")");
-    case Type::Form::kMap: return "map";
-    case Type::Form::kOpaque: return "opaque";
+    case Type::Form::kUnknown:
+      return "unknown";
+    case Type::Form::kTensor:
+      return tensor;
+    case Type::Form::kSparseTensor:
+      return absl::StrCat("sparse(", tensor, ")");
+    case Type::Form::kSequence:
+      return absl::StrCat("sequence(", tensor, ")");
+    case Type::Form::kOptional:
+      return absl::StrCat("optional(", tensor, ")");
+    case Type::Form::kMap:
+      return "map";
+    case Type::Form::kOpaque:
+      return "opaque";
   }
   return "unknown";
 }

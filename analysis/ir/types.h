@@ -4,8 +4,8 @@
 //   ElementCount(t.shape)          -> 4,816,896
 //   StorageBytes(4'816'896, 32)    -> 19,267,584
 //
-// A dimension is an int64_t; kUnknownDim (-1) stands for one that is not known yet. After ResolveShapes no tensor of the
-// graph has an unknown dimension. Sub-byte types are packed: seven 4-bit elements take four bytes.
+// A dimension is an int64_t; kUnknownDim (-1) stands for one that is not known yet. After ResolveShapes no tensor of
+// the graph has an unknown dimension. Sub-byte types are packed: seven 4-bit elements take four bytes.
 
 #ifndef REUSESCOPE_ANALYSIS_IR_TYPES_H_
 #define REUSESCOPE_ANALYSIS_IR_TYPES_H_
@@ -23,10 +23,33 @@ namespace reusescope {
 
 // Numbered as ONNX's TensorProto.DataType, so that conversion is a cast.
 enum class DType : uint8_t {
-  kUndefined = 0, kFloat32 = 1, kUint8 = 2, kInt8 = 3, kUint16 = 4, kInt16 = 5, kInt32 = 6, kInt64 = 7, kString = 8,
-  kBool = 9, kFloat16 = 10, kFloat64 = 11, kUint32 = 12, kUint64 = 13, kComplex64 = 14, kComplex128 = 15,
-  kBfloat16 = 16, kFloat8E4M3FN = 17, kFloat8E4M3FNUZ = 18, kFloat8E5M2 = 19, kFloat8E5M2FNUZ = 20, kUint4 = 21,
-  kInt4 = 22, kFloat4E2M1 = 23, kFloat8E8M0 = 24, kUint2 = 25, kInt2 = 26,
+  kUndefined = 0,
+  kFloat32 = 1,
+  kUint8 = 2,
+  kInt8 = 3,
+  kUint16 = 4,
+  kInt16 = 5,
+  kInt32 = 6,
+  kInt64 = 7,
+  kString = 8,
+  kBool = 9,
+  kFloat16 = 10,
+  kFloat64 = 11,
+  kUint32 = 12,
+  kUint64 = 13,
+  kComplex64 = 14,
+  kComplex128 = 15,
+  kBfloat16 = 16,
+  kFloat8E4M3FN = 17,
+  kFloat8E4M3FNUZ = 18,
+  kFloat8E5M2 = 19,
+  kFloat8E5M2FNUZ = 20,
+  kUint4 = 21,
+  kInt4 = 22,
+  kFloat4E2M1 = 23,
+  kFloat8E8M0 = 24,
+  kUint2 = 25,
+  kInt2 = 26,
 };
 inline constexpr int kNumDTypes = 27;
 

@@ -13,7 +13,8 @@ class Verifier {
   absl::Status Run() {
     for (size_t i = 0; i < graph_.order.size(); ++i) {
       const NodeId id = graph_.order[i];
-      if (id < 0 || id >= static_cast<NodeId>(graph_.nodes.size())) return Broken("schedule holds no node's id", nullptr);
+      if (id < 0 || id >= static_cast<NodeId>(graph_.nodes.size()))
+        return Broken("schedule holds no node's id", nullptr);
       if (position_[id] >= 0) return Broken("node is scheduled twice", &graph_.node(id));
       position_[id] = static_cast<int64_t>(i);
     }

@@ -6,9 +6,9 @@
 //   fp16/bf16  16           16            16                16                     fp16/bf16
 //   amp-*      16           16 (a copy)   32                32                     fp16/bf16
 //
-// "File's": the width of the exported type. In the 16-bit modes floating-point types wider than 16 bits become 16; other
-// types keep their width. Under amp forward and backward read a 16-bit copy of each parameter, which the update step
-// writes beside the 32-bit master weight. Accumulation is 32-bit in every mode.
+// "File's": the width of the exported type. In the 16-bit modes floating-point types wider than 16 bits become 16;
+// other types keep their width. Under amp forward and backward read a 16-bit copy of each parameter, which the update
+// step writes beside the 32-bit master weight. Accumulation is 32-bit in every mode.
 
 #ifndef REUSESCOPE_ANALYSIS_MEASURE_PRECISION_H_
 #define REUSESCOPE_ANALYSIS_MEASURE_PRECISION_H_

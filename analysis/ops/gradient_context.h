@@ -1,9 +1,10 @@
-// What a gradient rule has in hand: the forward node, the gradients of its outputs, and the means to emit backward nodes.
+// What a gradient rule has in hand: the forward node, the gradients of its outputs, and the means to emit backward
+// nodes.
 //
 //   absl::Status MulGradient(GradientContext& ctx) {          // Y = A * B
-//     if (ctx.Needs(0)) ctx.SetGradient(0, ctx.Emit("Mul", {ctx.GO(0), ctx.I(1)}, ctx.GradientType(0)));   // dA = dY * B
-//     if (ctx.Needs(1)) ctx.SetGradient(1, ctx.Emit("Mul", {ctx.GO(0), ctx.I(0)}, ctx.GradientType(0)));   // dB = dY * A
-//     return absl::OkStatus();
+//     if (ctx.Needs(0)) ctx.SetGradient(0, ctx.Emit("Mul", {ctx.GO(0), ctx.I(1)}, ctx.GradientType(0)));   // dA = dY *
+//     B if (ctx.Needs(1)) ctx.SetGradient(1, ctx.Emit("Mul", {ctx.GO(0), ctx.I(0)}, ctx.GradientType(0)));   // dB = dY
+//     * A return absl::OkStatus();
 //   }
 //
 // I(i), O(j): inputs and outputs of the forward node; GO(j): the gradient of output j, or kNoValue when none flows into
@@ -47,7 +48,8 @@ class GradientContext {
 
   // Appends a backward node with one output of type `type` and returns the output. `op_type` of ai.onnx, or
   // "reusescope::Name" for ours. The node's forward_node is the forward node.
-  ValueId Emit(absl::string_view op_type, absl::Span<const ValueId> inputs, const Type& type, Attributes attributes = {});
+  ValueId Emit(absl::string_view op_type, absl::Span<const ValueId> inputs, const Type& type,
+               Attributes attributes = {});
   // The same with several outputs.
   std::vector<ValueId> EmitMany(absl::string_view op_type, absl::Span<const ValueId> inputs,
                                 absl::Span<const Type> types, Attributes attributes = {});

@@ -4,10 +4,10 @@
 //
 //   Y[n,k,p,q] += X[n,c,2p+r-1,2q+s-1] * W[k,c,r,s]
 //
-// that is: loops n k p q c r s with their trip counts; accesses X, W (read) and Y (written), each a list of affine index
-// expressions; one multiply-accumulate a point. MACs, FLOPs, bytes, arithmetic intensity and the reuse factor of every
-// operand follow from that and from nothing else (measure/cost.h, measure/reuse.h). The gradient of a contraction is the
-// same nest with another tensor written, see ContractionGradient.
+// that is: loops n k p q c r s with their trip counts; accesses X, W (read) and Y (written), each a list of affine
+// index expressions; one multiply-accumulate a point. MACs, FLOPs, bytes, arithmetic intensity and the reuse factor of
+// every operand follow from that and from nothing else (measure/cost.h, measure/reuse.h). The gradient of a contraction
+// is the same nest with another tensor written, see ContractionGradient.
 //
 // Data-dependent operators (Gather, TopK, ...) have no affine access; such an Access states how many distinct elements
 // it touches. A kernel whose arithmetic nobody has described yet has known = false: its bytes count, its FLOPs are
@@ -28,7 +28,8 @@
 
 namespace reusescope {
 
-// What an operand is to this kernel. (What a value is to the model is its ValueKind: one layer's Y is the next one's X.)
+// What an operand is to this kernel. (What a value is to the model is its ValueKind: one layer's Y is the next one's
+// X.)
 enum class Role : uint8_t { kX, kW, kY, kDX, kDW, kDY, kState, kIndex };
 absl::string_view RoleName(Role role);
 
@@ -52,7 +53,7 @@ struct IndexExpr {
 struct Access {
   Role role = Role::kX;
   bool is_output = false;
-  int slot = 0;         // of the node's inputs or outputs
+  int slot = 0;  // of the node's inputs or outputs
   bool reads = true;
   bool writes = false;  // an operand updated in place both reads and writes
   // Affine: one expression per dimension of the tensor. Otherwise empty, and `elements` says what is touched.
@@ -69,7 +70,7 @@ struct Kernel {
   int64_t macs_per_point = 0;
   int64_t flops_per_point = 0;  // besides the MACs
   int64_t transcendentals_per_point = 0;
-  int64_t extra_flops = 0;      // not per point: a bias add over the outputs, the finish of a reduction
+  int64_t extra_flops = 0;  // not per point: a bias add over the outputs, the finish of a reduction
   int64_t extra_transcendentals = 0;
 };
 

@@ -10,8 +10,8 @@ char LoopName(int i) { return static_cast<char>(i < 18 ? 'i' + i : 'A' + (i - 18
 
 // Access of a tensor that broadcasts to the loops, which are the dimensions of the output.
 Access BroadcastAccess(const Shape& shape, const Kernel& kernel, Role role, bool is_output, int slot) {
-  Access access{.role = role, .is_output = is_output, .slot = slot, .reads = !is_output, .writes = is_output,
-                .affine = true};
+  Access access{
+      .role = role, .is_output = is_output, .slot = slot, .reads = !is_output, .writes = is_output, .affine = true};
   const int shift = static_cast<int>(kernel.loops.size()) - static_cast<int>(shape.size());
   for (int d = 0; d < static_cast<int>(shape.size()); ++d) {
     IndexExpr expr{.extent = std::max<int64_t>(shape[d], 1)};
@@ -33,10 +33,14 @@ bool BroadcastsTo(const Shape& shape, const Shape& target) {
 
 Role RoleOf(const Value& value) {
   switch (value.kind) {
-    case ValueKind::kParameter: return Role::kW;
-    case ValueKind::kGradient: return Role::kDY;
-    case ValueKind::kOptimizerState: return Role::kState;
-    default: return Role::kX;
+    case ValueKind::kParameter:
+      return Role::kW;
+    case ValueKind::kGradient:
+      return Role::kDY;
+    case ValueKind::kOptimizerState:
+      return Role::kState;
+    default:
+      return Role::kX;
   }
 }
 

@@ -1,5 +1,5 @@
-// Kernels that several families share. Each builds the Kernel of a node from its types and attributes; the arithmetic of
-// a point is the entry's `flops` and `transcendentals`.
+// Kernels that several families share. Each builds the Kernel of a node from its types and attributes; the arithmetic
+// of a point is the entry's `flops` and `transcendentals`.
 
 #ifndef REUSESCOPE_ANALYSIS_OPS_KERNELS_H_
 #define REUSESCOPE_ANALYSIS_OPS_KERNELS_H_
@@ -16,8 +16,8 @@ absl::StatusOr<Kernel> ElementwiseKernel(const OpContext& ctx);
 // reductions and their gradients: operators that sweep rows and write tensors of other sizes.
 absl::StatusOr<Kernel> SweepKernel(const OpContext& ctx);
 
-// Reads as many elements of input 0 as output 0 has, all of the others, writes the outputs; the entry's flops per output
-// element (0: a copy). Slice, Gather, Concat (which reads all inputs), Transpose.
+// Reads as many elements of input 0 as output 0 has, all of the others, writes the outputs; the entry's flops per
+// output element (0: a copy). Slice, Gather, Concat (which reads all inputs), Transpose.
 absl::StatusOr<Kernel> CopyKernel(const OpContext& ctx);
 
 // No work: views and what is known before the step starts.
