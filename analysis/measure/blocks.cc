@@ -8,6 +8,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "analysis/ops/op_semantics.h"
 
 namespace reusescope {
 namespace {
@@ -288,7 +289,19 @@ class BlockFinder {
     if (!IsOperator(exit, "Add") && !IsOperator(exit, "Sum")) return BlockKind::kBranch;
     const bool equal = std::all_of(ends.begin(), ends.end(),
                                    [&](int32_t v) { return PathLength(fork, v) == PathLength(fork, ends[0]); });
-    return equal ? BlockKind::kBranch : BlockKind::kResidual;
+    const bool residual = !equal && (ends.front() == fork || HasContraction(fork, ends));
+    return residual ? BlockKind::kResidual : BlockKind::kBranch;
+  }
+
+  // Is there a convolution or a product that everything on one of the paths passes through?
+  bool HasContraction(int32_t fork, absl::Span<const int32_t> ends) const {
+    for (const int32_t end : ends) {
+      for (int32_t v = end; v != fork; v = dominators_.parent(v)) {
+        const OpSemantics* semantics = OpRegistry::Get().Find(graph_.node(paths_.vertices[v].node).op);
+        if (semantics != nullptr && semantics->contraction) return true;
+      }
+    }
+    return false;
   }
 
   // The shortcut of a residual block is its shortest path; here, what everything on it passes through.

@@ -16,7 +16,8 @@
 // are not paths; the nodes that compute them belong to the innermost block that holds all their readers.
 //
 // The kind is told by the exit and the paths that meet there:
-//   residual   Add or Sum of paths of different length, one of them the entry itself or a projection of it
+//   residual   Add or Sum of paths of different length: of the entry itself and what was computed from it, or of a
+//              short and a longer path with convolutions or products on them (a projection shortcut)
 //   dense      Concat with the entry itself among its operands (DenseNet; the skip connections of a U-Net)
 //   gated      Mul (squeeze-and-excitation, SwiGLU)
 //   attention  a region that Recognize found; with the projections in front of it where these read one value
@@ -24,8 +25,8 @@
 //
 // Equal blocks are grouped: same kind, same output shapes, same operators on the paths that are not the shortcut, and
 // parents of the same group. The first block of a ResNet stage, whose shortcut is a projection, so belongs to its
-// stage: ResNet-50 has 16 residual blocks in groups of 3, 4, 6 and 3. Blocks of equal `signature`
-// have equal operators, attributes and shapes.
+// stage: ResNet-50 has 16 residual blocks in groups of 3, 4, 6 and 3. Blocks of equal `signature` have equal operators,
+// attributes and shapes.
 //
 // Not modelled: a region that a second value enters is no block (a cross-attention, which reads the encoder's output
 // too; only its attention region is one). A value that leaves a block towards another output of the model than the last

@@ -244,7 +244,7 @@ absl::Status AddIntraLayer(const Graph& graph, const CostTable& cost, NodeId id,
   RS_ASSIGN_OR_RETURN(const Kernel kernel, semantics->kernel(OpContext(graph, id, *semantics)));
   RS_ASSIGN_OR_RETURN(const int64_t points, Points(kernel));
   for (const Access& access : kernel.accesses) {
-    const auto& values = access.is_output ? node.outputs : node.inputs;
+    const absl::Span<const ValueId> values = access.is_output ? absl::MakeConstSpan(node.outputs) : node.inputs;
     const int64_t again = points - DistinctElements(kernel, access);
     if (again <= 0 || access.slot >= static_cast<int>(values.size()) || values[access.slot] == kNoValue) continue;
     const int64_t width = TouchedWidth(graph, cost, values[access.slot]);
