@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <set>
 #include <string>
 #include <utility>
@@ -43,7 +44,8 @@ class Converter {
  public:
   explicit Converter(const hwdb::Device& proto) : proto_(proto) {
     for (const hwdb::Source& source : proto.source()) {
-      if (FindSource(source.key()) != &source) Fail(absl::StrCat("found source key '", source.key(), "' twice"));
+      if (!sources_.emplace(source.key(), &source).second)
+        Fail(absl::StrCat("found source key '", source.key(), "' twice"));
     }
   }
 
@@ -69,26 +71,19 @@ class Converter {
     if (error_.empty()) error_ = std::string(error);
   }
 
-  const hwdb::Source* FindSource(absl::string_view key) const {
-    for (const hwdb::Source& source : proto_.source()) {
-      if (source.key() == key) return &source;
-    }
-    return nullptr;
-  }
-
   // Records a number as people see it.
   void Add(absl::string_view label, double value, absl::string_view unit, const hwdb::Origin& origin) {
     SourcedNumber number{.label = std::string(label), .value = value, .unit = std::string(unit), .note = origin.note()};
     std::vector<std::string> pages;
     for (const std::string& key : origin.source()) {
-      const hwdb::Source* source = FindSource(key);
-      if (source == nullptr) {
+      const auto found = sources_.find(key);
+      if (found == sources_.end()) {
         Fail(absl::StrCat(label, ": found source '", key, "', expected the key of a source of this file"));
         return;
       }
       used_.insert(key);
-      pages.push_back(absl::StrCat(source->title(), ", ", source->url()));
-      if (number.retrieved.empty()) number.retrieved = source->retrieved();
+      pages.push_back(absl::StrCat(found->second->title(), ", ", found->second->url()));
+      if (number.retrieved.empty()) number.retrieved = found->second->retrieved();
     }
     number.source = absl::StrJoin(pages, "; ");
     if (origin.standing() != hwdb::CITED && origin.standing() != hwdb::DERIVED) {
@@ -211,6 +206,7 @@ class Converter {
 
   const hwdb::Device& proto_;
   Hardware hardware_;
+  std::map<std::string, const hwdb::Source*> sources_;
   std::set<std::string> used_;
   std::string error_;
 };

@@ -118,9 +118,9 @@ std::string CheckPeaks(const Hardware& hardware) {
     if (peak.accumulate_bits != 16 && peak.accumulate_bits != 32 && peak.accumulate_bits != 64) {
       return absl::StrCat(what, "found a ", peak.accumulate_bits, "-bit accumulator, expected 16, 32 or 64");
     }
-    // Written so that a NaN is refused as well.
-    if (peak.sparse_flops_per_second && !(*peak.sparse_flops_per_second >= peak.flops_per_second)) {
-      return absl::StrCat(what, "found ", peak.flops_per_second, " FLOP/s dense and ", *peak.sparse_flops_per_second,
+    const double sparse = peak.sparse_flops_per_second.value_or(peak.flops_per_second);
+    if (!std::isfinite(sparse) || sparse < peak.flops_per_second) {
+      return absl::StrCat(what, "found ", peak.flops_per_second, " FLOP/s dense and ", sparse,
                           " sparse, expected dense <= sparse");
     }
     for (size_t j = 0; j < i; ++j) {
