@@ -25,12 +25,12 @@
 //
 // Software-managed: the access list is known. An interval between two consecutive touches of a storage is kept in
 // whole, in part or not at all, so that no more than `capacity` bytes are kept at any time; that saves the fetch at its
-// end, and the write-back if all intervals from a write to its last read are kept. Intervals are taken in order of
-// length over gain per byte, then improved by exchange; this is done at a fixed ladder of capacities, and between two
-// rungs bytes are split between the two plans in proportion (which fits: half of each plan needs half of each
-// capacity). LRU's own plans are rungs too. The curve is the lower convex hull of all rungs, and so never above LRU,
-// and never rises with capacity. Measured against the linear program of the same problem: see
-// tests/analysis/cache_managed_test.cc (within 2 %).
+// end, and the write-back if all intervals from a write to its last read are kept. That is a linear program;
+// cache_packing.h says how it is solved, nearly: the tests hold it
+// within 2 % of the program's optimum. It is solved at some capacities
+// ("rungs"); between two of them bytes are split between the two plans in proportion, which fits, as half of each plan
+// needs half of each capacity. LRU's own plans are rungs too. The curve is the lower convex hull of all rungs, so it is
+// never above LRU and never rises with capacity; and the program's own optimum is convex in capacity as well.
 //
 // Not modelled: associativity, lines, tiling inside a kernel (an operand larger than the capacity is fetched once per
 // kernel), several levels, which part of a storage a partial touch means.
@@ -47,6 +47,7 @@
 
 namespace reusescope {
 
+class ManagedCurve;
 class ReuseChains;  // cache_intervals.h
 
 // What one kernel moves between on-chip and off-chip memory.
@@ -71,7 +72,7 @@ class LruCurve {
   int64_t saturation_bytes() const { return points_.back().capacity_bytes; }
 
  private:
-  friend class ManagedCurve;
+  friend absl::StatusOr<ManagedCurve> ComputeManagedCurve(const CostTable& cost, const LruCurve& lru);
   friend absl::StatusOr<LruCurve> ComputeLruCurve(const CostTable& cost);
   struct Point {
     int64_t capacity_bytes;
@@ -101,28 +102,24 @@ class ManagedCurve {
 
  private:
   friend absl::StatusOr<ManagedCurve> ComputeManagedCurve(const CostTable& cost, const LruCurve& lru);
+  // A plan made for a capacity. Of LRU's plans only the capacity is kept.
   struct Rung {
-    int64_t capacity_bytes;
-    int64_t traffic_bytes;
-    bool lru;  // LRU's plan, else the packed one
+    int64_t capacity_bytes = 0;
+    int64_t traffic_bytes = 0;
+    std::shared_ptr<const std::vector<int64_t>> kept;  // by interval; null: LRU's
   };
-  // The rungs around a capacity, and how much of the upper one: (capacity - lower) / (upper - lower).
-  struct Position {
-    size_t lower, upper;
-    int64_t numerator, denominator;
-  };
-  Position Find(int64_t capacity_bytes) const;
-  std::vector<int64_t> PlanOf(const Rung& rung) const;  // kept bytes of every interval
+  // Evaluates the plans around a capacity and mixes what they give for every kernel.
+  template <typename PerKernel>
+  std::vector<int64_t> Mix(int64_t capacity_bytes, bool round_up, PerKernel per_kernel) const;
 
   std::shared_ptr<const ReuseChains> chains_;
-  std::vector<int64_t> distance_bytes_;
   std::vector<Rung> rungs_;  // the hull, capacities ascending from 0
 };
 
 // O(n log n) for n touches. kOutOfRange if the kernels' bytes sum to more than int64 holds.
 absl::StatusOr<LruCurve> ComputeLruCurve(const CostTable& cost);
-// O(n log n) for each rung; 4 rungs per doubling of the capacity, fewer on lists of more than about 10,000 touches.
-// `lru` must be of the same cost table. Errors as above.
+// O(n log n) for each rung. Rungs are added where the curve bends, until it is known to some tenths of a percent, but
+// fewer on lists of more than some 10,000 touches. `lru` must be of the same cost table.
 absl::StatusOr<ManagedCurve> ComputeManagedCurve(const CostTable& cost, const LruCurve& lru);
 
 }  // namespace reusescope
