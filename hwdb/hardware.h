@@ -168,8 +168,9 @@ const std::vector<SourcedNumber>& Provenance(const Hardware& hardware);
 
 // The rules that an entry obeys: a name; positive, finite numbers; dense <= sparse; fp16 = bf16 and fp8 = 2 * fp16 on
 // the matrix units; ridge point (fastest 16-bit matrix peak over bandwidth) within 20..3000 FLOP/B; fractions within
-// (0, 1]; usable memory near the label; a source and a date for every number, a formula for every derived one. A rule
-// named in `waivers` is skipped. kInvalidArgument names device, rule, found and expected.
+// (0, 1]; usable memory near the label; a source and a date for every number, a formula for every derived one.
+// `waivers` can name fp16_equals_bf16, fp8_twice_fp16, ridge_point and usable_memory; a waiver that is not needed is an
+// error itself. kInvalidArgument names device, found and expected.
 absl::Status Validate(const Hardware& hardware);
 
 }  // namespace reusescope
