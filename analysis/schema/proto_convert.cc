@@ -5,7 +5,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
@@ -231,6 +230,33 @@ void AttributeToProto(const std::string& name, const Attribute& attribute, onnx:
     }
   };
   std::visit(set, attribute);
+}
+
+absl::StatusOr<std::optional<Attribute>> AttributeFromProto(const onnx::AttributeProto& proto) {
+  switch (proto.type()) {
+    case onnx::AttributeProto::INT:
+      return Attribute(int64_t{proto.i()});
+    case onnx::AttributeProto::FLOAT:
+      return Attribute(double{proto.f()});
+    case onnx::AttributeProto::STRING:
+      return Attribute(proto.s());
+    case onnx::AttributeProto::INTS:
+      return Attribute(std::vector<int64_t>(proto.ints().begin(), proto.ints().end()));
+    case onnx::AttributeProto::FLOATS:
+      return Attribute(std::vector<double>(proto.floats().begin(), proto.floats().end()));
+    case onnx::AttributeProto::STRINGS:
+      return Attribute(std::vector<std::string>(proto.strings().begin(), proto.strings().end()));
+    case onnx::AttributeProto::TENSOR: {
+      RS_ASSIGN_OR_RETURN(Literal literal, LiteralFromProto(proto.t()));
+      return Attribute(std::move(literal));
+    }
+    case onnx::AttributeProto::TYPE_PROTO: {
+      RS_ASSIGN_OR_RETURN(Type type, TypeFromProto(proto.tp()));
+      return Attribute(std::move(type));
+    }
+    default:
+      return std::nullopt;
+  }
 }
 
 }  // namespace reusescope

@@ -3,17 +3,15 @@
 #ifndef REUSESCOPE_ANALYSIS_SCHEMA_PROTO_CONVERT_H_
 #define REUSESCOPE_ANALYSIS_SCHEMA_PROTO_CONVERT_H_
 
-#include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
 #include "analysis/ir/attributes.h"
-#include "analysis/ir/graph.h"
 #include "analysis/ir/types.h"
 
 namespace onnx {
 class AttributeProto;
-class FunctionProto;
 class TensorProto;
 class TypeProto;
 }  // namespace onnx
@@ -35,8 +33,8 @@ bool HasProtoValues(const Literal& literal);
 // Graph attributes become empty graphs: shape rules that need them are not ONNX's here.
 void AttributeToProto(const std::string& name, const Attribute& attribute, onnx::AttributeProto& proto);
 
-// The body of a function of ONNX's schemas as a graph. Every node gets opset `version`.
-absl::StatusOr<std::unique_ptr<Graph>> FunctionToGraph(const onnx::FunctionProto& function, int version);
+// The same the other way, but for graphs; nullopt for kinds that no operator's body uses (sparse tensors).
+absl::StatusOr<std::optional<Attribute>> AttributeFromProto(const onnx::AttributeProto& proto);
 
 }  // namespace reusescope
 

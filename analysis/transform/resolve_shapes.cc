@@ -1,0 +1,185 @@
+#include "analysis/transform/resolve_shapes.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/container/btree_set.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "analysis/ir/status_util.h"
+#include "analysis/transform/inline_functions.h"
+#include "analysis/transform/shape_resolver.h"
+
+namespace reusescope {
+namespace {
+
+std::string Quoted(const absl::btree_set<std::string>& names) {
+  if (names.empty()) return "none";
+  return absl::StrJoin(names, ", ",
+                       [](std::string* out, const std::string& name) { absl::StrAppend(out, "'", name, "'"); });
+}
+
+// Gives every dimension of the graph's inputs a number.
+class Binder {
+ public:
+  Binder(Graph& graph, const ShapeBindings& bindings, std::vector<std::string>& notes)
+      : graph_(graph), bindings_(bindings), notes_(notes), dims_(bindings.dims) {}
+
+  absl::StatusOr<absl::btree_map<std::string, int64_t>> Run() {
+    RS_RETURN_IF_ERROR(CheckNames());
+    for (ValueId id : graph_.inputs) RS_RETURN_IF_ERROR(BindWhole(graph_.value(id)));
+    RS_RETURN_IF_ERROR(BindBatch());
+    for (ValueId id : graph_.inputs) RS_RETURN_IF_ERROR(BindRest(graph_.value(id)));
+    return std::move(dims_);
+  }
+
+ private:
+  static bool HasTensorShape(const Value& value) { return value.type.IsTensor() && value.type.has_shape; }
+
+  static std::string Symbol(const Value& value, size_t d) {
+    return d < value.dim_symbols.size() ? value.dim_symbols[d] : std::string();
+  }
+
+  // Every binding names something that the model has.
+  absl::Status CheckNames() const {
+    absl::btree_set<std::string> symbols, inputs;
+    for (const Value& value : graph_.values) {
+      for (const std::string& symbol : value.dim_symbols) {
+        if (!symbol.empty()) symbols.insert(symbol);
+      }
+    }
+    for (ValueId id : graph_.inputs) inputs.insert(graph_.value(id).name);
+    for (const auto& [name, dim] : bindings_.dims) {
+      if (!symbols.contains(name)) {
+        return absl::NotFoundError(absl::StrCat("found no dimension named '", name, "' for --dim ", name, "=", dim,
+                                                ", expected one of ", Quoted(symbols)));
+      }
+      RS_RETURN_IF_ERROR(CheckDim(dim, absl::StrCat("--dim ", name)));
+    }
+    for (const auto& [name, shape] : bindings_.inputs) {
+      if (!inputs.contains(name)) {
+        return absl::NotFoundError(
+            absl::StrCat("found no input named '", name, "' for --input ", name, ", expected one of ", Quoted(inputs)));
+      }
+      for (int64_t dim : shape) RS_RETURN_IF_ERROR(CheckDim(dim, absl::StrCat("--input ", name)));
+    }
+    return bindings_.batch ? CheckDim(*bindings_.batch, "--batch") : absl::OkStatus();
+  }
+
+  static absl::Status CheckDim(int64_t dim, absl::string_view flag) {
+    if (dim >= 0) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat("found ", flag, " ", dim, ", expected no negative dimension"));
+  }
+
+  // A whole shape given for this input; its symbols are bound by it for all others.
+  absl::Status BindWhole(Value& input) {
+    const auto it = bindings_.inputs.find(input.name);
+    if (it == bindings_.inputs.end()) return absl::OkStatus();
+    const Shape& shape = it->second;
+    if (HasTensorShape(input) && input.type.shape.size() != shape.size()) {
+      return absl::InvalidArgumentError(absl::StrCat("input '", input.name, "': found ", ShapeString(shape),
+                                                     ", expected ", input.type.shape.size(), " dimensions as in ",
+                                                     TypeString(input.type)));
+    }
+    for (size_t d = 0; d < shape.size(); ++d) {
+      const std::string symbol = Symbol(input, d);
+      if (symbol.empty()) continue;
+      const auto [bound, fresh] = dims_.try_emplace(symbol, shape[d]);
+      if (!fresh && bound->second != shape[d]) {
+        return absl::InvalidArgumentError(absl::StrCat("input '", input.name, "': found dimension '", symbol,
+                                                       "' bound to ", bound->second, " and to ", shape[d],
+                                                       ", expected one number"));
+      }
+    }
+    if (input.type.form == Type::Form::kUnknown) input.type = Type::Tensor(DType::kFloat32, shape);
+    input.type.has_shape = true;
+    input.type.shape = shape;
+    return absl::OkStatus();
+  }
+
+  absl::Status BindBatch() {
+    if (!bindings_.batch) return absl::OkStatus();
+    const int64_t batch = *bindings_.batch;
+    bool bound = graph_.inputs.empty();
+    std::string fixed;
+    for (ValueId id : graph_.inputs) {
+      Value& input = graph_.value(id);
+      if (!HasTensorShape(input) || input.type.shape.empty()) continue;
+      const std::string symbol = Symbol(input, 0);
+      if (input.type.shape[0] != kUnknownDim || bindings_.inputs.contains(input.name)) {
+        bound = bound || input.type.shape[0] == batch;
+        if (fixed.empty()) fixed = absl::StrCat("input '", input.name, "' ", TypeString(input.type));
+        continue;
+      }
+      bound = true;
+      if (symbol.empty()) {
+        input.type.shape[0] = batch;
+      } else {
+        dims_.try_emplace(symbol, batch);
+      }
+    }
+    if (bound) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(
+        "found --batch ", batch, " and no input whose leading dimension is open (",
+        fixed.empty() ? "none has dimensions" : fixed, "), expected a model exported with a dynamic batch dimension"));
+  }
+
+  absl::Status BindRest(Value& input) {
+    if (input.type.form == Type::Form::kUnknown || (input.type.IsTensor() && !input.type.has_shape)) {
+      return absl::FailedPreconditionError(absl::StrCat("input '", input.name, "' is ", TypeString(input.type),
+                                                        ", expected a shape; --input ", input.name,
+                                                        "=D0xD1x... supplies it"));
+    }
+    for (size_t d = 0; d < input.type.shape.size(); ++d) {
+      if (input.type.shape[d] != kUnknownDim) continue;
+      const std::string symbol = Symbol(input, d);
+      if (const auto it = dims_.find(symbol); !symbol.empty() && it != dims_.end()) {
+        input.type.shape[d] = it->second;
+        continue;
+      }
+      if (!input.type.IsTensor()) continue;  // elements of a sequence may differ
+      if (d != 0) return Unbound(input, d, symbol);
+      input.type.shape[0] = 1;
+      if (!symbol.empty()) dims_.emplace(symbol, 1);
+      notes_.push_back(absl::StrCat("leading dimension ", symbol.empty() ? "" : absl::StrCat("'", symbol, "' "),
+                                    "of input '", input.name, "' is not bound and taken as 1; --batch N binds it"));
+    }
+    return absl::OkStatus();
+  }
+
+  static absl::Status Unbound(const Value& input, size_t d, const std::string& symbol) {
+    const std::string flag =
+        symbol.empty() ? absl::StrCat("--input ", input.name, "=D0xD1x...") : absl::StrCat("--dim ", symbol, "=N");
+    return absl::FailedPreconditionError(
+        absl::StrCat("input '", input.name, "' ", TypeString(input.type), ": dimension ", d,
+                     symbol.empty() ? "" : absl::StrCat(" ('", symbol, "')"), " is not bound; ", flag, " binds it"));
+  }
+
+  Graph& graph_;
+  const ShapeBindings& bindings_;
+  std::vector<std::string>& notes_;
+  absl::btree_map<std::string, int64_t> dims_;
+};
+
+// Inputs and initializers, which no node's check sees.
+absl::Status CheckSizes(const Graph& graph) {
+  for (const Value& value : graph.values) {
+    if (value.producer != kNoNode || !value.type.IsResolved()) continue;
+    auto bytes = ElementCount(value.type.shape);
+    if (bytes.ok()) bytes = StorageBytes(*bytes, BitWidth(value.type.dtype));
+    if (!bytes.ok()) return Annotate(bytes.status(), absl::StrCat("value '", value.name, "'"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status ResolveShapes(Model& model, const ShapeBindings& bindings, std::vector<std::string>& notes) {
+  RS_RETURN_IF_ERROR(InlineFunctions(model));
+  ResolveState state;
+  RS_ASSIGN_OR_RETURN(state.dims, Binder(model.graph, bindings, notes).Run());
+  RS_RETURN_IF_ERROR(CheckSizes(model.graph));
+  return ShapeResolver(model.graph, state).Run();
+}
+
+}  // namespace reusescope

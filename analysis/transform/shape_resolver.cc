@@ -1,0 +1,246 @@
+#include "analysis/transform/shape_resolver.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "analysis/ir/status_util.h"
+#include "analysis/ops/op_semantics.h"
+#include "analysis/schema/node_inference.h"
+
+namespace reusescope {
+namespace {
+
+// Bodies within bodies: functions of functions, branches in loops. Deeper files are not made by exporters.
+constexpr int kMaxDepth = 64;
+
+// A node's operands as InferNode wants them; holds pointers into the graph.
+class Operands {
+ public:
+  Operands(const Graph& graph, const Node& node) : node_(node) {
+    for (ValueId input : node.inputs) {
+      types_.push_back(input == kNoValue ? nullptr : &graph.value(input).type);
+      literals_.push_back(graph.literal(input));
+    }
+  }
+  NodeQuery Query() const {
+    return {.op = node_.op,
+            .name = node_.name,
+            .attributes = node_.attributes,
+            .inputs = types_,
+            .literals = literals_,
+            .num_outputs = static_cast<int>(node_.outputs.size())};
+  }
+
+ private:
+  const Node& node_;
+  absl::InlinedVector<const Type*, 8> types_;
+  absl::InlinedVector<const Literal*, 8> literals_;
+};
+
+// What inference found, completed by what the file declares.
+Type Complete(Type inferred, const Type& declared) {
+  if (inferred.form == Type::Form::kUnknown) return declared;
+  if (inferred.dtype == DType::kUndefined) inferred.dtype = declared.dtype;
+  if (!inferred.has_shape) {
+    inferred.has_shape = declared.has_shape;
+    inferred.shape = declared.shape;
+  } else if (declared.has_shape && declared.shape.size() == inferred.shape.size()) {
+    for (size_t d = 0; d < inferred.shape.size(); ++d) {
+      if (inferred.shape[d] == kUnknownDim) inferred.shape[d] = declared.shape[d];
+    }
+  }
+  return inferred;
+}
+
+bool AllResolved(const std::vector<Type>& types) {
+  for (const Type& type : types) {
+    if (type.form == Type::Form::kUnknown || (type.IsTensor() && !type.IsResolved())) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::string ShapeResolver::Describe(NodeId id) const {
+  const Node& node = graph_.node(id);
+  return absl::StrCat("node '", node.name, "' (", OpKeyString(node.op), "): ");
+}
+
+absl::Status ShapeResolver::Error(NodeId id, absl::string_view message) const {
+  return absl::InvalidArgumentError(absl::StrCat(Describe(id), message));
+}
+
+absl::Status ShapeResolver::Run() {
+  const std::vector<NodeId> order = std::move(graph_.order);
+  schedule_.reserve(order.size());
+  for (NodeId id : order) RS_RETURN_IF_ERROR(Visit(id));
+  graph_.order = std::move(schedule_);
+  return absl::OkStatus();
+}
+
+absl::Status ShapeResolver::Visit(NodeId id) {
+  const OpSemantics* semantics = OpRegistry::Get().Find(graph_.node(id).op);
+  const ControlFlowRule* control_flow = FindControlFlow(graph_.node(id).op);
+  if (control_flow != nullptr) {
+    if (const Graph* branch = KnownBranch(id)) return VisitBody(id, *branch);
+    RS_ASSIGN_OR_RETURN(std::vector<Type> types, (this->*control_flow->resolve)(id));
+    RS_RETURN_IF_ERROR(SetOutputs(id, semantics, std::move(types)));
+  } else {
+    if (semantics == nullptr) {
+      RS_ASSIGN_OR_RETURN(const std::unique_ptr<Graph> body, FunctionBody(id));
+      if (body != nullptr) return VisitBody(id, *body);
+    }
+    RS_ASSIGN_OR_RETURN(std::vector<Type> types, InferOutputs(id, semantics));
+    RS_RETURN_IF_ERROR(SetOutputs(id, semantics, std::move(types)));
+  }
+  schedule_.push_back(id);
+  return absl::OkStatus();
+}
+
+absl::Status ShapeResolver::Enter(NodeId id, int64_t new_nodes) {
+  state_.inlined_nodes += new_nodes;
+  if (state_.depth >= kMaxDepth) return Error(id, absl::StrCat("bodies are nested more than ", kMaxDepth, " deep"));
+  if (state_.inlined_nodes > kMaxInlinedNodes) {
+    return Error(id, absl::StrCat("inlining functions makes more than ", kMaxInlinedNodes, " nodes"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ShapeResolver::VisitBody(NodeId id, const Graph& body) {
+  RS_RETURN_IF_ERROR(Enter(id, static_cast<int64_t>(body.order.size())));
+  if (names_ == nullptr) names_ = std::make_unique<UniqueNames>(graph_);
+  RS_ASSIGN_OR_RETURN(const std::vector<NodeId> added,
+                      SpliceBody(graph_, id, body, graph_.node(id).attributes, *names_));
+  ++state_.depth;
+  for (NodeId each : added) RS_RETURN_IF_ERROR(Visit(each));
+  --state_.depth;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Graph>> ShapeResolver::FunctionBody(NodeId id) const {
+  const Node& node = graph_.node(id);
+  return SchemaFunctionBody(Operands(graph_, node).Query());
+}
+
+ShapeResolver::Types ShapeResolver::InferOutputs(NodeId id, const OpSemantics* semantics) {
+  Node& node = graph_.node(id);
+  if (semantics != nullptr && semantics->infer != nullptr) {
+    node.op.since_version = SchemaSinceVersion(node.op).value_or(semantics->since_version);
+    return semantics->infer(OpContext(graph_, id, *semantics));
+  }
+  absl::StatusOr<InferredNode> inferred = InferNode(Operands(graph_, node).Query());
+  if (absl::IsNotFound(inferred.status())) {
+    std::vector<Type> none(node.outputs.size());
+    return none;
+  }
+  if (!inferred.ok()) return inferred.status();
+  if (!AllResolved(inferred->outputs)) {
+    RS_ASSIGN_OR_RETURN(std::vector<Type> types, InferThroughBody(id));
+    for (size_t j = 0; j < types.size(); ++j) inferred->outputs[j] = Complete(inferred->outputs[j], types[j]);
+  }
+  node.op.since_version = inferred->since_version;
+  return std::move(inferred->outputs);
+}
+
+// For operators that we keep whole but whose schema says in a function body what it has no inference rule for.
+ShapeResolver::Types ShapeResolver::InferThroughBody(NodeId id) {
+  RS_ASSIGN_OR_RETURN(const std::unique_ptr<Graph> body, FunctionBody(id));
+  if (body == nullptr) return std::vector<Type>();
+  RS_RETURN_IF_ERROR(Enter(id, static_cast<int64_t>(body->order.size())));
+  Graph scratch;
+  Node call = graph_.node(id);
+  const auto copy = [&](ValueId value) {
+    if (value == kNoValue) return kNoValue;
+    const ValueId made = scratch.AddValue(graph_.value(value).name, graph_.value(value).type, graph_.value(value).kind);
+    if (const Literal* literal = graph_.literal(value)) scratch.SetLiteral(made, *literal);
+    return made;
+  };
+  for (ValueId& input : call.inputs) input = copy(input);
+  std::vector<ValueId> outputs;
+  for (ValueId& output : call.outputs) {
+    output = output == kNoValue ? kNoValue : scratch.AddValue(graph_.value(output).name, Type{});
+    outputs.push_back(output);
+  }
+  const NodeId at = scratch.AddNode(std::move(call));
+  UniqueNames names(scratch);
+  RS_ASSIGN_OR_RETURN(scratch.order, SpliceBody(scratch, at, *body, scratch.node(at).attributes, names));
+  ++state_.depth;
+  const absl::Status status = ShapeResolver(scratch, state_).Run();
+  --state_.depth;
+  RS_RETURN_IF_ERROR(status);
+  std::vector<Type> types;
+  for (ValueId output : outputs) types.push_back(output == kNoValue ? Type{} : scratch.value(output).type);
+  return types;
+}
+
+Type ShapeResolver::Declared(const Value& value) const {
+  Type type = value.type;
+  for (size_t d = 0; d < std::min(type.shape.size(), value.dim_symbols.size()); ++d) {
+    const auto it = state_.dims.find(value.dim_symbols[d]);
+    if (type.shape[d] == kUnknownDim && it != state_.dims.end()) type.shape[d] = it->second;
+  }
+  return type;
+}
+
+absl::Status ShapeResolver::SetOutputs(NodeId id, const OpSemantics* semantics, std::vector<Type> types) {
+  const auto num_outputs = static_cast<int>(graph_.node(id).outputs.size());
+  types.resize(num_outputs);
+  for (int j = 0; j < num_outputs; ++j) {
+    const ValueId output = graph_.node(id).outputs[j];
+    if (output == kNoValue) continue;
+    Value& value = graph_.value(output);
+    value.type = Complete(std::move(types[j]), Declared(value));
+    value.literal = -1;
+  }
+  if (semantics != nullptr && semantics->evaluate != nullptr) Evaluate(id, *semantics);
+  for (int j = 0; j < num_outputs; ++j) RS_RETURN_IF_ERROR(CheckOutput(id, j));
+  return absl::OkStatus();
+}
+
+void ShapeResolver::Evaluate(NodeId id, const OpSemantics& semantics) {
+  std::vector<Literal> literals = semantics.evaluate(OpContext(graph_, id, semantics));
+  const auto& outputs = graph_.node(id).outputs;
+  for (size_t j = 0; j < std::min(literals.size(), outputs.size()); ++j) {
+    if (outputs[j] == kNoValue) continue;
+    Type& type = graph_.value(outputs[j]).type;
+    const Type found = Type::Tensor(literals[j].dtype, literals[j].shape);
+    // Where the shape depends on values (NonZero), the value tells it.
+    if (!type.IsResolved()) type = Complete(type, found);
+    if (type == found) graph_.SetLiteral(outputs[j], std::move(literals[j]));
+  }
+}
+
+absl::Status ShapeResolver::CheckOutput(NodeId id, int j) const {
+  const Node& node = graph_.node(id);
+  if (node.outputs[j] == kNoValue) return absl::OkStatus();
+  const Value& value = graph_.value(node.outputs[j]);
+  const std::string what = absl::StrCat(Describe(id), "output ", j, " '", value.name, "'");
+  if (value.type.form == Type::Form::kUnknown) {
+    return absl::UnimplementedError(
+        absl::StrCat(what,
+                     " has no known type: the operator has neither an ONNX schema nor a rule, and the file "
+                     "declares no shape"));
+  }
+  if (!value.type.IsTensor()) return absl::OkStatus();
+  if (value.type.IsResolved() && value.type.dtype != DType::kUndefined) {
+    auto bytes = ElementCount(value.type.shape);
+    if (bytes.ok()) bytes = StorageBytes(*bytes, BitWidth(value.type.dtype));
+    return bytes.ok() ? absl::OkStatus()
+                      : absl::Status(bytes.status().code(), absl::StrCat(what, ": ", bytes.status().message()));
+  }
+  std::vector<std::string> unknown;
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    if (node.inputs[i] == kNoValue || graph_.literal(node.inputs[i]) != nullptr) continue;
+    unknown.push_back(absl::StrCat("'", graph_.value(node.inputs[i]).name, "'"));
+  }
+  std::string flag;
+  for (const std::string& symbol : value.dim_symbols) {
+    if (!symbol.empty() && state_.dims.count(symbol) == 0) flag = absl::StrCat("; --dim ", symbol, "=N supplies it");
+  }
+  return absl::InvalidArgumentError(absl::StrCat(what, " is ", TypeString(value.type),
+                                                 ", expected every dimension known; it depends on the values of ",
+                                                 absl::StrJoin(unknown, ", "), flag));
+}
+
+}  // namespace reusescope

@@ -1,0 +1,80 @@
+// One graph's walk of ResolveShapes. Internal to resolve_shapes*.cc.
+
+#ifndef REUSESCOPE_ANALYSIS_TRANSFORM_SHAPE_RESOLVER_H_
+#define REUSESCOPE_ANALYSIS_TRANSFORM_SHAPE_RESOLVER_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/container/btree_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "analysis/ir/graph.h"
+#include "analysis/transform/inline_functions.h"
+
+namespace reusescope {
+
+struct OpSemantics;
+
+// What the whole walk shares, over subgraphs and inlined bodies.
+struct ResolveState {
+  absl::btree_map<std::string, int64_t> dims;  // bound symbols
+  int64_t inlined_nodes = 0;
+  int depth = 0;  // of bodies within bodies
+};
+
+class ShapeResolver {
+ public:
+  ShapeResolver(Graph& graph, ResolveState& state) : graph_(graph), state_(state) {}
+
+  // REQUIRES: the types of the graph's inputs, initializers and captured values are set.
+  absl::Status Run();
+
+ private:
+  using Types = absl::StatusOr<std::vector<Type>>;
+
+  absl::Status Visit(NodeId id);
+  absl::Status VisitBody(NodeId id, const Graph& body);
+  Types InferOutputs(NodeId id, const OpSemantics* semantics);
+  Types InferThroughBody(NodeId id);
+  absl::Status SetOutputs(NodeId id, const OpSemantics* semantics, std::vector<Type> types);
+  void Evaluate(NodeId id, const OpSemantics& semantics);
+  absl::Status CheckOutput(NodeId id, int j) const;
+  Type Declared(const Value& value) const;
+  absl::StatusOr<std::unique_ptr<Graph>> FunctionBody(NodeId id) const;
+  absl::Status Enter(NodeId id, int64_t new_nodes);
+
+  // Control flow (resolve_control_flow.cc).
+  Types ResolveIf(NodeId id);
+  Types ResolveLoop(NodeId id);
+  Types ResolveScan(NodeId id);
+  // The branch of an If whose condition is known, or null.
+  const Graph* KnownBranch(NodeId id) const;
+  // The body under attribute `name`.
+  absl::StatusOr<Graph*> Subgraph(NodeId id, absl::string_view name);
+  // Types of the body's outputs when its inputs have `types`.
+  Types ResolveBody(NodeId id, Graph& body, absl::Span<const Type> types);
+
+  std::string Describe(NodeId id) const;  // "node 'conv1' (Conv-17): "
+  absl::Status Error(NodeId id, absl::string_view message) const;
+
+  friend const struct ControlFlowRule* FindControlFlow(const OpKey& op);
+
+  Graph& graph_;
+  ResolveState& state_;
+  std::vector<NodeId> schedule_;
+  std::unique_ptr<UniqueNames> names_;  // made when the first body is spliced in
+};
+
+// How an operator that owns subgraphs is resolved, or null.
+struct ControlFlowRule {
+  absl::string_view type;
+  absl::StatusOr<std::vector<Type>> (ShapeResolver::*resolve)(NodeId);
+};
+const ControlFlowRule* FindControlFlow(const OpKey& op);
+
+}  // namespace reusescope
+
+#endif  // REUSESCOPE_ANALYSIS_TRANSFORM_SHAPE_RESOLVER_H_
