@@ -25,12 +25,12 @@
 //
 // Software-managed: the access list is known. An interval between two consecutive touches of a storage is kept in
 // whole, in part or not at all, so that no more than `capacity` bytes are kept at any time; that saves the fetch at its
-// end, and the write-back if all intervals from a write to its last read are kept. That is a linear program;
-// cache_packing.h says how it is solved, nearly: the tests hold it
-// within 2 % of the program's optimum. It is solved at some capacities
-// ("rungs"); between two of them bytes are split between the two plans in proportion, which fits, as half of each plan
-// needs half of each capacity. LRU's own plans are rungs too. The curve is the lower convex hull of all rungs, so it is
-// never above LRU and never rises with capacity; and the program's own optimum is convex in capacity as well.
+// end, and the write-back if all intervals from a write to its last read are kept. That is a linear program, and
+// cache_packing.h says how it is solved, nearly: the tests hold it within 2 % of the optimum on training steps. It is
+// solved at some capacities ("rungs"); between two of them bytes are split between the two plans in proportion, which
+// fits, as half of each plan needs half of each capacity. LRU's own plans are rungs too. The curve is the lower convex
+// hull of all rungs, so it is never above LRU and never rises with capacity; and the program's own optimum is convex in
+// capacity as well.
 //
 // Not modelled: associativity, lines, tiling inside a kernel (an operand larger than the capacity is fetched once per
 // kernel), several levels, which part of a storage a partial touch means.

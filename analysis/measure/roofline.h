@@ -10,16 +10,16 @@
 //
 // A transcendental counts as 8 FLOPs of time: NVIDIA's CUDA C++ Programming Guide, table "Throughput of Native
 // Arithmetic Instructions", gives 16 special-function results per clock and multiprocessor beside 64 or 128 fp32
-// additions or multiply-adds (2 FLOPs), that is 4 to 8 instructions' time; 8 FLOPs is the low end. FLOP counts and
-// intensities elsewhere leave it out.
+// multiply-adds of 2 FLOPs each. So one result takes the time of 8 or 16 FLOPs; 8 is taken. FLOP counts and intensities
+// elsewhere leave transcendentals out.
 //
 // Rates. By default a peak is multiplied by the fraction that large matrix products, or large copies, were measured to
 // reach, where somebody published one; `bare_peak` leaves that out. RooflineDevice says which.
 //
 // Traffic, under three assumptions side by side (TrafficModel). The headline is that every kernel fetches its operands:
 // frameworks launch kernel after kernel, each reads its operands from device memory, and the tensors of a training step
-// are mostly larger than the on-chip memory by the time they are read again. The other two are what its reuse across
-// kernels could save: LRU is what a cache does by itself, software-managed is the most that a compiler could get.
+// are mostly out of the on-chip memory by the time they are read again. The other two tell what reuse across kernels
+// could save: LRU is what a cache does by itself, software-managed is the most that a compiler could get.
 //
 // Not modelled: launch latency, kernels too small to fill the device, tiling losses inside a kernel, communication. A
 // kernel whose FLOPs are unknown takes the time of its bytes alone.
