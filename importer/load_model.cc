@@ -65,6 +65,12 @@ absl::Status NotFound(const std::string& path) {
                    nearest.empty() ? "" : absl::StrCat("; nearest in its folder: ", absl::StrJoin(nearest, ", "))));
 }
 
+absl::Status VerifyAll(const Graph& graph) {
+  RS_RETURN_IF_ERROR(Verify(graph, "load", /*resolved=*/false));
+  for (const auto& subgraph : graph.subgraphs) RS_RETURN_IF_ERROR(VerifyAll(*subgraph));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<Model> Load(ByteSource& source, const ExternalData& external, absl::string_view file_name) {
   RS_ASSIGN_OR_RETURN(const absl::string_view head, source.View(0, kFormatHeadBytes));
   if (std::optional<std::string> complaint = ForeignFormat(head); complaint.has_value()) {
@@ -74,7 +80,8 @@ absl::StatusOr<Model> Load(ByteSource& source, const ExternalData& external, abs
   RS_ASSIGN_OR_RETURN(Model model, LoadOnnx(skimmed, external));
   model.file = std::string(file_name);
   AssignModulesFromNodeNames(model.graph);
-  RS_RETURN_IF_ERROR(Verify(model.graph, "load", /*resolved=*/false));
+  RS_RETURN_IF_ERROR(VerifyAll(model.graph));
+  for (const Function& function : model.functions) RS_RETURN_IF_ERROR(VerifyAll(*function.body));
   return model;
 }
 

@@ -102,20 +102,24 @@ absl::StatusOr<Attribute> ConvertAttribute(const onnx::AttributeProto& proto, co
 
 absl::StatusOr<Attributes> ConvertAttributes(const std::vector<const onnx::AttributeProto*>& protos,
                                              const ExternalData& external, SubgraphLoader load_subgraph) {
-  std::vector<const onnx::AttributeProto*> sorted = protos;  // so that each lands at the end of the sorted entries
-  std::stable_sort(sorted.begin(), sorted.end(), [](const auto* a, const auto* b) { return a->name() < b->name(); });
-  Attributes attributes;
-  for (size_t i = 0; i < sorted.size(); ++i) {
-    const std::string& name = sorted[i]->name();
-    if (name.empty() || !IsUtf8(name)) {
+  std::vector<std::pair<absl::string_view, Attribute>> converted;  // in the file's order, which numbers subgraphs
+  for (const onnx::AttributeProto* proto : protos) {
+    if (proto->name().empty() || !IsUtf8(proto->name())) {
       return absl::InvalidArgumentError("found an attribute whose name is empty or not UTF-8, expected a name");
     }
-    if (i > 0 && sorted[i - 1]->name() == name) {
-      return absl::InvalidArgumentError(absl::StrCat("found attribute '", name, "' twice, expected it once"));
+    absl::StatusOr<Attribute> value = ConvertAttribute(*proto, external, load_subgraph);
+    if (!value.ok()) return Annotate(value.status(), absl::StrCat("attribute '", proto->name(), "'"));
+    converted.emplace_back(proto->name(), *std::move(value));
+  }
+  // Sorted, so that each lands at the end of the sorted entries.
+  std::sort(converted.begin(), converted.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  Attributes attributes;
+  for (size_t i = 0; i < converted.size(); ++i) {
+    if (i > 0 && converted[i - 1].first == converted[i].first) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("found attribute '", converted[i].first, "' twice, expected it once"));
     }
-    absl::StatusOr<Attribute> value = ConvertAttribute(*sorted[i], external, load_subgraph);
-    if (!value.ok()) return Annotate(value.status(), absl::StrCat("attribute '", name, "'"));
-    attributes.Set(name, *std::move(value));
+    attributes.Set(converted[i].first, std::move(converted[i].second));
   }
   return attributes;
 }

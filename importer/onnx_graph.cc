@@ -67,6 +67,7 @@ class GraphLoader {
   absl::flat_hash_map<absl::string_view, ValueId> names_;  // views into the protos
   std::vector<std::vector<ValueId>> outputs_;              // of every node, declared before the nodes are loaded
   std::vector<ValueId> captured_from_;
+  int minus_one_dims_ = 0;
 };
 
 absl::Status InValue(const absl::Status& status, absl::string_view what, absl::string_view name) {
@@ -145,6 +146,7 @@ absl::Status GraphLoader::DeclareInputs(const ValueInfos& inputs) {
     absl::StatusOr<ValueId> id = Declare(input.name(), std::move(declared->type), ValueKind::kInput);
     if (!id.ok()) return InValue(id.status(), "input", input.name());
     graph_.value(*id).dim_symbols = std::move(declared->dim_symbols);
+    minus_one_dims_ += declared->minus_one_dims;
     graph_.inputs.push_back(*id);
   }
   return absl::OkStatus();
@@ -178,6 +180,7 @@ absl::Status GraphLoader::ApplyDeclaredTypes(const ValueInfos& infos) {
     if (!declared.ok()) return InValue(declared.status(), "declared type of", info.name());
     graph_.value(it->second).type = std::move(declared->type);
     graph_.value(it->second).dim_symbols = std::move(declared->dim_symbols);
+    minus_one_dims_ += declared->minus_one_dims;
   }
   return absl::OkStatus();
 }
@@ -301,6 +304,9 @@ absl::Status GraphLoader::Load(const onnx::GraphProto& proto) {
   RS_RETURN_IF_ERROR(ApplyDeclaredTypes(proto.value_info()));
   RS_RETURN_IF_ERROR(LoadNodes(proto.node()));
   for (const onnx::ValueInfoProto& output : proto.output()) RS_RETURN_IF_ERROR(ResolveOutput(output.name()));
+  if (minus_one_dims_ > 0) {
+    context_.warnings.push_back(absl::StrCat(minus_one_dims_, " declared dimensions are -1, taken as unknown"));
+  }
   return Schedule();
 }
 

@@ -15,6 +15,7 @@
 #include "importer/onnx_graph.h"
 #include "importer/onnx_skim.h"
 #include "importer/onnx_types.h"
+#include "onnx/defs/schema.h"
 #include "onnx/onnx_pb.h"
 
 namespace reusescope {
@@ -36,6 +37,7 @@ absl::Status AddOpsets(const OpsetImports& imports, Opsets& opsets, std::vector<
     const absl::string_view domain = NormalDomain(import.domain());
     const absl::string_view shown = domain.empty() ? "ai.onnx" : domain;
     if (!IsUtf8(domain)) return absl::InvalidArgumentError("found an opset domain that is not UTF-8, expected UTF-8");
+    if (import.version() == 0) continue;  // not stated
     if (import.version() < 1 || import.version() > kMaxOpset) {
       return absl::InvalidArgumentError(absl::StrCat("found opset version ", import.version(), " of domain '", shown,
                                                      "', expected 1 to ", kMaxOpset));
@@ -139,6 +141,12 @@ absl::Status LoadFunctions(const onnx::ModelProto& proto, const GraphContext& co
   return RecursionCheck(model.functions).Run();
 }
 
+// What runtimes take for a model that does not say: before imports were invented, version 1; the newest otherwise.
+int DefaultOnnxOpset(int64_t ir_version) {
+  if (ir_version < onnx::IR_VERSION_2017_11_3) return 1;
+  return onnx::OpSchemaRegistry::DomainToVersionRange::Instance().Map().at("").second;
+}
+
 absl::StatusOr<Model> Convert(const onnx::ModelProto& proto, const ExternalData& external) {
   if (!proto.has_graph()) return absl::InvalidArgumentError("found no graph, expected an ONNX model");
   Model model;
@@ -150,7 +158,8 @@ absl::StatusOr<Model> Convert(const onnx::ModelProto& proto, const ExternalData&
     model.warnings.push_back("the file's own training graphs (training_info) are left out");
   }
   RS_RETURN_IF_ERROR(AddOpsets(proto.opset_import(), model.graph.opsets, model.warnings));
-  const GraphContext context{.external = external, .warnings = model.warnings};
+  const GraphContext context{
+      .external = external, .warnings = model.warnings, .default_onnx_opset = DefaultOnnxOpset(model.ir_version)};
   RS_RETURN_IF_ERROR(LoadGraph(proto.graph(), context, model.graph));
   RS_RETURN_IF_ERROR(LoadFunctions(proto, context, model));
   return model;

@@ -21,9 +21,10 @@ absl::StatusOr<DeclaredType> ConvertTensor(Type::Form form, int64_t elem_type, c
   declared.type.has_shape = true;
   bool symbolic = false;
   for (const onnx::TensorShapeProto::Dimension& dim : shape->dim()) {
-    if (dim.has_dim_value() && dim.dim_value() < 0) {
+    if (dim.has_dim_value() && dim.dim_value() < kUnknownDim) {
       return absl::InvalidArgumentError(absl::StrCat("found dimension ", dim.dim_value(), ", expected 0 or more"));
     }
+    if (dim.has_dim_value() && dim.dim_value() == kUnknownDim) ++declared.minus_one_dims;
     if (!IsUtf8(dim.dim_param())) return absl::InvalidArgumentError("found a dimension whose name is not UTF-8");
     declared.type.shape.push_back(dim.has_dim_value() ? dim.dim_value() : kUnknownDim);
     declared.dim_symbols.push_back(dim.has_dim_value() ? "" : dim.dim_param());

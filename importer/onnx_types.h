@@ -1,10 +1,11 @@
 // ONNX's types, dimensions and tensor headers in our terms; every number of the file is checked here.
 //
-// A dimension that is symbolic or absent becomes kUnknownDim, its symbol goes to `dim_symbols`. A sequence or optional
-// keeps dtype and shape of its elements; what is nested deeper is kUnknown inside.
+// A dimension that is symbolic or absent becomes kUnknownDim, its symbol goes to `dim_symbols`. Of a declared type, not
+// of a stored tensor, a dimension -1 is unknown too: ONNX has no such thing, but many writers do. A sequence or
+// optional keeps dtype and shape of its elements; what is nested deeper is kUnknown inside.
 //
-// Errors: kInvalidArgument with found and expected, for an element type that ONNX does not have, a negative dimension,
-// a tensor of more than kMaxTensorBytes. The caller prefixes the value.
+// Errors: kInvalidArgument with found and expected, for an element type that ONNX does not have, any other negative
+// dimension, a tensor of more than kMaxTensorBytes. The caller prefixes the value.
 
 #ifndef REUSESCOPE_IMPORTER_ONNX_TYPES_H_
 #define REUSESCOPE_IMPORTER_ONNX_TYPES_H_
@@ -30,13 +31,14 @@ inline constexpr int64_t kMaxTensorBytes = int64_t{1} << 50;
 struct DeclaredType {
   Type type;
   std::vector<std::string> dim_symbols;  // parallel to type.shape; empty when no dimension is symbolic
+  int minus_one_dims = 0;                // how many dimensions were written as -1
 };
 
 absl::StatusOr<DType> ConvertDType(int64_t onnx_data_type);
 absl::StatusOr<DeclaredType> ConvertType(const onnx::TypeProto& proto);
 // Dtype and shape of a stored tensor.
 absl::StatusOr<Type> ConvertTensorType(const onnx::TensorProto& proto);
-// That no dimension is negative but for kUnknownDim, and that the known ones multiply to at most kMaxTensorBytes.
+// That the known dimensions multiply to at most kMaxTensorBytes.
 absl::Status CheckTensorSize(const Type& type);
 
 // Whether text is well-formed UTF-8, as ONNX asks of every name.
