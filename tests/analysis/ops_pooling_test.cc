@@ -100,12 +100,24 @@ TEST(Pooling, WindowsAreCountedWholeAndReadOnce) {
   }
 }
 
-TEST(Pooling, OverlapIsVisibleInTheIndex) {
-  GraphBuilder b;
-  const ValueId y = b.Node("MaxPool", {b.Input("x", {1, 1, 9, 9})}, Shape{1, 1, 4, 4},
-                           {{"kernel_shape", Ints{3, 3}}, {"strides", Ints{2, 2}}, {"pads", Ints{0, 1, 0, 0}}});
-  EXPECT_EQ(KernelEquation(b.KernelOf(y)).find("X[n,c,2p+r,2q+s-1]") == std::string::npos, false)
-      << KernelEquation(b.KernelOf(y));
+TEST(Pooling, OverlapAndPaddingAreVisibleInTheIndex) {
+  struct Case {
+    AttributeList attributes;
+    std::string index;
+  };
+  const Case cases[] = {
+      {{{"pads", Ints{0, 1, 2, 2}}}, "X[n,c,2p+r,2q+s-1]"},
+      {{{"auto_pad", "VALID"}}, "X[n,c,2p+r,2q+s]"},
+      {{{"auto_pad", "SAME_UPPER"}}, "X[n,c,2p+r-1,2q+s-1]"},  // three in all
+      {{{"auto_pad", "SAME_LOWER"}}, "X[n,c,2p+r-2,2q+s-2]"},
+  };
+  for (const Case& c : cases) {
+    GraphBuilder b;
+    AttributeList attributes = c.attributes;
+    attributes.insert(attributes.end(), {{"kernel_shape", Ints{4, 4}}, {"strides", Ints{2, 2}}});
+    const ValueId y = b.Node("MaxPool", {b.Input("x", {1, 1, 5, 5})}, Shape{1, 1, 3, 3}, attributes);
+    EXPECT_THAT(KernelEquation(b.KernelOf(y)), HasSubstr(c.index));
+  }
 }
 
 TEST(Pooling, MaxPoolKeepsIndicesForBackward) {

@@ -8,6 +8,7 @@
 namespace reusescope {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -116,6 +117,17 @@ TEST(Recurrent, EveryOperandIsTouchedOnce) {
     EXPECT_EQ(WrittenElements(kernel, 0), kSteps * kBatch * kHidden);
     EXPECT_EQ(WrittenElements(kernel, 1), kBatch * kHidden);
   }
+}
+
+TEST(Recurrent, EachOperandIsReadInColumnsOfItsOwn) {
+  GraphBuilder b;
+  const Layer layer = AddLayer(b, kCells[0]);
+  EXPECT_THAT(KernelEquation(b.KernelOf(layer.y[0])), AllOf(HasSubstr("Y[t,d,b,h]"), HasSubstr("X[t,b,k]"),
+                                                            HasSubstr("W[d,4g+h,k]"), HasSubstr("W[d,4g+h,k-5]")));
+  const GradientRun run = b.RunGradient(layer.y[0]);
+  EXPECT_THAT(KernelEquation(b.KernelOfNode(run.nodes[0])),
+              AllOf(HasSubstr("W[d,4g+h,k-4]"), HasSubstr("W[d,4g+h,k]")));
+  EXPECT_THAT(KernelEquation(b.KernelOfNode(run.nodes[1])), AllOf(HasSubstr("X[t,b,k]"), HasSubstr("X[t,d,b,k-5]")));
 }
 
 TEST(Recurrent, ElementwiseWorkOfTheCell) {
