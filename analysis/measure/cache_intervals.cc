@@ -164,8 +164,10 @@ class ReuseChainsBuilder {
       result_.fixed_[chain_kernel_[piece.chain]].written_bytes += piece.bytes;
       chain_intervals_[piece.chain] = -1;
     } else if (chain_intervals_[piece.chain] == 0) {
+      // Bytes of the same touch are more recent than these if they are before them in the storage.
       const int32_t event = piece.last_event;
-      found_.push_back({{event, event + 1, piece.bytes, piece.chain, piece.last_kernel, false}, 0});
+      found_.push_back(
+          {{event, event + 1, piece.bytes, piece.chain, piece.last_kernel, false}, piece.end_bytes - piece.bytes});
       chain_intervals_[piece.chain] = 1;
     }
   }
