@@ -116,6 +116,15 @@ absl::StatusOr<Kernel> PoolGradKernel(const OpContext& ctx) {
   return nest.kernel;
 }
 
+// Windows of boxes whose sizes are data: bytes are counted, the comparisons are not known.
+absl::StatusOr<Kernel> MaxRoiPoolKernel(const OpContext& ctx) {
+  Kernel kernel{.known = false};
+  AddLoops(kernel, ctx.OutShape(0));
+  AddWholeInputs(ctx, kernel);
+  AddWholeOutputs(ctx, kernel);
+  return kernel;
+}
+
 Attributes WindowAttributes(const GradientContext& ctx) { return ctx.node().attributes; }
 
 // The indices that forward keeps: its own second output if the model has it, else one added for backward.
@@ -265,6 +274,11 @@ void RegisterPooling(OpRegistry& registry) {
        .kernel = GlobalLpPoolKernel,
        .gradient = LpPoolGradient,
        .eager_saves = LpPoolSaves},
+      {.type = "MaxRoiPool",
+       .kernel = MaxRoiPoolKernel,
+       .gradient = MaxPoolGradient,
+       .differentiable_inputs = 0b1,
+       .eager_saves = MaxPoolSaves},
       {.type = "MaxUnpool",
        .kernel = SweepKernel,
        .gradient = MaxUnpoolGradient,

@@ -243,6 +243,21 @@ absl::StatusOr<Kernel> UnbroadcastKernel(const OpContext& ctx) {
   return kernel;
 }
 
+// ---- Running products. dX = reverse running sum of (dY Y), divided by X.
+
+absl::Status CumProdGradient(GradientContext& ctx) {
+  if (!ctx.Needs(0)) return absl::OkStatus();
+  const std::vector<ValueId> inputs = {ctx.GO(0), ctx.I(0), ctx.O(0), ctx.I(1)};
+  const Type type = ctx.TypeOf(ctx.I(0));
+  ctx.SetGradient(0, ctx.Emit("reusescope::CumProdGrad", inputs, type, ctx.node().attributes));
+  return absl::OkStatus();
+}
+
+void CumProdSaves(const OpContext& ctx, EagerSaves& saves) {
+  SavesInput(ctx, saves);
+  SavesOutput(ctx, saves);
+}
+
 }  // namespace
 
 void RegisterReduction(OpRegistry& registry) {
@@ -283,6 +298,19 @@ void RegisterReduction(OpRegistry& registry) {
                   .kernel = ArgReduceKernel,
                   .not_differentiable = "the result is an index"});
   }
+  registry.Add({.type = "CumProd",
+                .since_version = 26,
+                .flops = 1,
+                .kernel = SweepKernel,
+                .gradient = CumProdGradient,
+                .differentiable_inputs = 0b1,
+                .eager_saves = CumProdSaves});
+  registry.Add({.domain = kReuseScopeDomain,
+                .type = "CumProdGrad",
+                .flops = 2,
+                .transcendentals = 1,
+                .kernel = SweepKernel,
+                .not_differentiable = kIsGradient});
 }
 
 }  // namespace reusescope

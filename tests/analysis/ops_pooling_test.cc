@@ -221,6 +221,19 @@ TEST(Pooling, UnpoolingIsUndoneByALookup) {
   EXPECT_EQ(ReadElements(b.KernelOf(run.gradient.at(x)), 0), 2 * 2);
 }
 
+TEST(Pooling, BoxesOfUnknownSizeCountBytesAlone) {
+  GraphBuilder b;
+  const ValueId x = b.Input("x", {1, 8, 32, 32}), boxes = b.Input("boxes", {5, 5});
+  const ValueId y = b.Node("MaxRoiPool", {x, boxes}, Shape{5, 8, 7, 7}, {{"pooled_shape", Ints{7, 7}}});
+  const Kernel kernel = b.KernelOf(y);
+  EXPECT_FALSE(kernel.known);
+  EXPECT_EQ(ReadElements(kernel, 0), 8 * 32 * 32);
+  EXPECT_EQ(WrittenElements(kernel, 0), 5 * 8 * 7 * 7);
+  const GradientRun run = b.RunGradient(y);
+  ExpectSoundGradients(b, run);
+  EXPECT_FALSE(run.gradient.contains(boxes));
+}
+
 TEST(Pooling, AWindowThatDoesNotFitTheImageIsAnError) {
   GraphBuilder b;
   const ValueId y = b.Node("MaxPool", {b.Input("x", {1, 1, 4, 4})}, Shape{1, 1, 2, 2}, {{"kernel_shape", Ints{2}}});

@@ -156,6 +156,18 @@ TEST(Reduction, IndicesOfExtremaHaveNoGradient) {
   }
 }
 
+TEST(Reduction, RunningProductsKeepInputAndOutput) {
+  GraphBuilder b(26);
+  const ValueId x = b.Input("x", {8, 16});
+  const ValueId y = b.Node("CumProd", {x, b.Scalar("axis", 1)}, Shape{8, 16});
+  EXPECT_EQ(FlopsOf(b.KernelOf(y)), 8 * 16);
+  EXPECT_THAT(b.EagerSavesOf(y).values, ElementsAre(x, y));
+  const GradientRun run = b.RunGradient(y);
+  ExpectSoundGradients(b, run);
+  EXPECT_EQ(FlopsOf(b.KernelOf(run.gradient.at(x))), 2 * 8 * 16);
+  EXPECT_EQ(TranscendentalsOf(b.KernelOf(run.gradient.at(x))), 8 * 16);
+}
+
 struct UnbroadcastCase {
   const char* name;
   Shape gradient, input;
