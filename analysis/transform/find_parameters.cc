@@ -81,9 +81,10 @@ std::string Owner(absl::string_view name) {
   return dot == absl::string_view::npos ? "" : std::string(name.substr(0, dot));
 }
 
-bool IsInside(absl::string_view module, absl::string_view outer) {
-  return outer.empty() ||
-         (absl::StartsWith(module, outer) && (module.size() == outer.size() || module[outer.size()] == '.'));
+// Whether one module is the other or contains it: a module reads what its submodules own as well as its own.
+bool AreRelated(absl::string_view a, absl::string_view b) {
+  if (a.size() > b.size()) std::swap(a, b);
+  return a.empty() || (absl::StartsWith(b, a) && (a.size() == b.size() || b[a.size()] == '.'));
 }
 
 class Finder {
@@ -175,7 +176,8 @@ bool Finder::IsCandidate(ValueId id) const {
   return node.op.type == "Constant" && node.op.domain.empty();
 }
 
-// Whether the node that makes `id` is, behind views, a contraction: then a vector added to it is a bias.
+// Whether the node that makes `id` is, behind views, a contraction: then a vector beside it is a bias or a scale per
+// channel.
 bool Finder::ComesFromContraction(ValueId id) const {
   for (int i = 0; i < kMaxViews && id != kNoValue; ++i) {
     const NodeId producer = graph_.value(id).producer;
@@ -294,7 +296,7 @@ void Finder::ReplaceIdentitiesOf(ValueId id) {
   }
 }
 
-// The newer exporter lets every module read the one tensor: those outside of the tensor's own module get one each.
+// The newer exporter lets every module read the one tensor: those that have nothing to do with its own get one each.
 void Finder::SeparateByModule(ValueId id) {
   const std::string name = graph_.value(id).original_name;
   const std::string owner = Owner(name);
@@ -302,7 +304,7 @@ void Finder::SeparateByModule(ValueId id) {
   absl::flat_hash_map<std::string, ValueId> clones;  // by module and operand
   for (NodeId reader : uses_.of(id)) {
     Node& node = graph_.node(reader);
-    if (node.module.empty() || IsInside(node.module, owner)) continue;
+    if (AreRelated(node.module, owner)) continue;
     for (size_t i = 0; i < node.inputs.size(); ++i) {
       if (node.inputs[i] != id) continue;
       const auto [it, added] = clones.try_emplace(absl::StrCat(node.module, "#", i), kNoValue);

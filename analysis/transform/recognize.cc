@@ -56,6 +56,7 @@ absl::StatusOr<RecognizedCounts> Recognize(Graph& graph) {
     if (count > 0) counts[std::string(pattern.name)] += count;
   }
   matcher.Finish();
+  RemoveDeadNodes(graph);
   return counts;
 }
 

@@ -13,6 +13,13 @@ struct Normalized {
   NodeId root = kNoNode;
 };
 
+// What `value` is before Casts. Others may read the cast value too, so the Casts are no part of a match; those that
+// nothing reads afterwards go with the dead nodes.
+ValueId Source(const Matcher& matcher, ValueId value) {
+  Match ignored;
+  return matcher.SkipBack(value, ignored, /*casts=*/true);
+}
+
 // The first of the axes that a ReduceMean with keepdims runs over, if they are the last ones of its input; -1
 // otherwise.
 int64_t FirstOfLastAxes(const Matcher& matcher, const Node& mean) {
@@ -78,7 +85,7 @@ bool MatchNormalized(const Matcher& matcher, NodeId sqrt, Normalized& found, Mat
   found.root = Division(matcher, matcher.graph().node(sqrt).outputs[0], dividend, match);
   if (found.root == kNoNode) return false;
   match.Add(found.root);
-  if (dividend == found.operand) return true;
+  if (Source(matcher, dividend) == Source(matcher, found.operand)) return true;
   // Some exporters subtract the mean twice.
   const Node* a = matcher.Produced(found.operand, "Sub", match);
   const Node* b = matcher.Produced(dividend, "Sub", match);
@@ -91,8 +98,7 @@ ValueId Centered(const Matcher& matcher, const Normalized& normalized, Match& ma
   if (sub == nullptr) return kNoValue;
   const Node* mean = matcher.Produced(sub->inputs[1], "ReduceMean", match);
   if (mean == nullptr || FirstOfLastAxes(matcher, *mean) != normalized.axis) return kNoValue;
-  return matcher.SkipBack(mean->inputs[0], match) == matcher.SkipBack(sub->inputs[0], match) ? sub->inputs[0]
-                                                                                             : kNoValue;
+  return Source(matcher, mean->inputs[0]) == Source(matcher, sub->inputs[0]) ? sub->inputs[0] : kNoValue;
 }
 
 // From `root` on to the `type` node that applies a stored or computed tensor of exactly the normalized dimensions.
@@ -114,13 +120,10 @@ ValueId Affine(const Matcher& matcher, absl::string_view type, int64_t axis, Nod
 }
 
 // Half-precision models normalize in float32: the Cast before belongs to the operator when the result is cast back.
-ValueId BeforeCast(const Matcher& matcher, ValueId x, NodeId root, Match& match) {
-  Match attempt = match;
-  const ValueId source = matcher.SkipBack(x, attempt, /*casts=*/true);
+ValueId BeforeCast(const Matcher& matcher, ValueId x, NodeId root) {
+  const ValueId source = Source(matcher, x);
   const ValueId result = matcher.graph().node(root).outputs[0];
-  if (matcher.graph().value(source).type != matcher.graph().value(result).type) return x;
-  match = attempt;
-  return source;
+  return matcher.graph().value(source).type == matcher.graph().value(result).type ? source : x;
 }
 
 bool FuseAt(Matcher& matcher, NodeId sqrt, bool centered) {
@@ -137,7 +140,7 @@ bool FuseAt(Matcher& matcher, NodeId sqrt, bool centered) {
     const ValueId bias = Affine(matcher, "Add", normalized.axis, root, match);
     if (bias != kNoValue) inputs.push_back(bias);
   }
-  inputs[0] = BeforeCast(matcher, x, root, match);
+  inputs[0] = BeforeCast(matcher, x, root);
   if (matcher.graph().value(inputs[0]).type != matcher.graph().value(matcher.graph().node(root).outputs[0]).type) {
     return false;
   }
