@@ -32,7 +32,9 @@ class GraphLoader {
  public:
   // `parent` is the loader of the graph around this one, null at the top.
   GraphLoader(const GraphContext& context, Graph& graph, GraphLoader* parent)
-      : context_(context), graph_(graph), parent_(parent) {}
+      : context_(context), graph_(graph), parent_(parent) {
+    graph_.opsets = context.imports;
+  }
 
   absl::Status Load(const onnx::GraphProto& proto);
   absl::Status Load(const onnx::FunctionProto& proto);
@@ -199,7 +201,6 @@ int GraphLoader::OpsetOf(absl::string_view domain) {
 absl::StatusOr<SubgraphRef> GraphLoader::LoadSubgraph(const onnx::GraphProto& proto,
                                                       absl::flat_hash_set<ValueId>& captures) {
   auto subgraph = std::make_unique<Graph>();
-  subgraph->opsets = graph_.opsets;
   GraphLoader loader(context_, *subgraph, this);
   RS_RETURN_IF_ERROR(loader.Load(proto));
   captures.insert(loader.captured_from().begin(), loader.captured_from().end());

@@ -1,9 +1,9 @@
 // The body of an ONNX graph or function as a Graph: names become ids, every reference is checked.
 //
-//   GraphContext context{.external = external, .warnings = model.warnings};
+//   GraphContext context{.external = external, .warnings = model.warnings, .imports = {{"", 17}}};
 //   RS_RETURN_IF_ERROR(LoadGraph(proto.graph(), context, model.graph));
 //
-// `graph.opsets` must hold the model's imports; a domain without one is added with a warning and a default. Values: the
+// `graph.opsets` becomes the imports and, with a warning and a default each, the domains without one. Values: the
 // graph inputs, the initializers (also those that are graph inputs as well, which old files ask for), the outputs of
 // nodes, and in a subgraph the outer values that it reads (graph.h says how they stand there). Declared types of
 // intermediate values are kept as declared. Nodes keep the file's order; where that is no schedule they are sorted,
@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "analysis/ir/graph.h"
@@ -30,9 +31,12 @@ class GraphProto;
 
 namespace reusescope {
 
+using Opsets = absl::flat_hash_map<std::string, int>;  // domain to version
+
 struct GraphContext {
   const ExternalData& external;
   std::vector<std::string>& warnings;
+  Opsets imports;
   int default_onnx_opset = 1;  // for a model that imports none
 };
 

@@ -22,10 +22,9 @@ namespace reusescope {
 namespace {
 
 using OpsetImports = google::protobuf::RepeatedPtrField<onnx::OperatorSetIdProto>;
-using Opsets = absl::flat_hash_map<std::string, int>;
 
 // Far more than any model imports; every subgraph holds a copy of them.
-constexpr int kMaxOpsetImports = 256;
+constexpr int kMaxOpsetImports = 64;
 constexpr int64_t kMaxOpset = 1'000'000;
 
 absl::Status AddOpsets(const OpsetImports& imports, Opsets& opsets, std::vector<std::string>& warnings) {
@@ -104,8 +103,7 @@ class RecursionCheck {
   absl::flat_hash_map<std::string, std::vector<std::string>> callees_;
 };
 
-absl::StatusOr<Function> LoadFunction(const onnx::FunctionProto& proto, const Opsets& model_opsets,
-                                      const GraphContext& context) {
+absl::StatusOr<Function> LoadFunction(const onnx::FunctionProto& proto, const GraphContext& context) {
   if (proto.name().empty() || !IsUtf8(proto.name()) || !IsUtf8(proto.domain()) || !IsUtf8(proto.overload())) {
     return absl::InvalidArgumentError("found a name that is empty or not UTF-8, expected a name");
   }
@@ -114,22 +112,24 @@ absl::StatusOr<Function> LoadFunction(const onnx::FunctionProto& proto, const Op
                     .overload = proto.overload(),
                     .attributes = {proto.attribute().begin(), proto.attribute().end()},
                     .body = std::make_unique<Graph>()};
-  RS_RETURN_IF_ERROR(AddOpsets(proto.opset_import(), function.body->opsets, context.warnings));
-  for (const auto& [domain, version] : model_opsets) function.body->opsets.emplace(domain, version);
+  GraphContext body_context{
+      .external = context.external, .warnings = context.warnings, .default_onnx_opset = context.default_onnx_opset};
+  RS_RETURN_IF_ERROR(AddOpsets(proto.opset_import(), body_context.imports, context.warnings));
+  body_context.imports.insert(context.imports.begin(), context.imports.end());  // where the function says nothing
   std::vector<const onnx::AttributeProto*> defaults;
   for (const onnx::AttributeProto& attribute : proto.attribute_proto()) defaults.push_back(&attribute);
   const auto refuse_graphs = [](const onnx::GraphProto&) -> absl::StatusOr<SubgraphRef> {
     return absl::InvalidArgumentError("found a graph, expected a default without one");
   };
   RS_ASSIGN_OR_RETURN(function.defaults, ConvertAttributes(defaults, context.external, refuse_graphs));
-  RS_RETURN_IF_ERROR(LoadFunctionBody(proto, context, *function.body));
+  RS_RETURN_IF_ERROR(LoadFunctionBody(proto, body_context, *function.body));
   return function;
 }
 
 absl::Status LoadFunctions(const onnx::ModelProto& proto, const GraphContext& context, Model& model) {
   absl::flat_hash_set<std::string> names;
   for (const onnx::FunctionProto& function_proto : proto.functions()) {
-    absl::StatusOr<Function> function = LoadFunction(function_proto, model.graph.opsets, context);
+    absl::StatusOr<Function> function = LoadFunction(function_proto, context);
     if (!function.ok()) return Annotate(function.status(), absl::StrCat("function '", function_proto.name(), "'"));
     const std::string key = FunctionKey(function->domain, function->name);
     if (!names.insert(absl::StrCat(key, ":", function->overload)).second) {
@@ -157,9 +157,9 @@ absl::StatusOr<Model> Convert(const onnx::ModelProto& proto, const ExternalData&
   if (proto.training_info_size() > 0) {
     model.warnings.push_back("the file's own training graphs (training_info) are left out");
   }
-  RS_RETURN_IF_ERROR(AddOpsets(proto.opset_import(), model.graph.opsets, model.warnings));
-  const GraphContext context{
+  GraphContext context{
       .external = external, .warnings = model.warnings, .default_onnx_opset = DefaultOnnxOpset(model.ir_version)};
+  RS_RETURN_IF_ERROR(AddOpsets(proto.opset_import(), context.imports, model.warnings));
   RS_RETURN_IF_ERROR(LoadGraph(proto.graph(), context, model.graph));
   RS_RETURN_IF_ERROR(LoadFunctions(proto, context, model));
   return model;

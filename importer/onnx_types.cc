@@ -94,6 +94,9 @@ absl::StatusOr<Type> ConvertTensorType(const onnx::TensorProto& proto) {
 }
 
 absl::Status CheckTensorSize(const Type& type) {
+  if (type.rank() > kMaxRank) {
+    return absl::InvalidArgumentError(absl::StrCat("found ", type.rank(), " dimensions, expected at most ", kMaxRank));
+  }
   const int64_t bits = std::max(BitWidth(type.dtype), 1);
   std::optional<int64_t> elements = 1;
   for (int64_t dim : type.shape) {

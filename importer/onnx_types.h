@@ -5,7 +5,7 @@
 // optional keeps dtype and shape of its elements; what is nested deeper is kUnknown inside.
 //
 // Errors: kInvalidArgument with found and expected, for an element type that ONNX does not have, any other negative
-// dimension, a tensor of more than kMaxTensorBytes. The caller prefixes the value.
+// dimension, a tensor of more than kMaxTensorBytes or kMaxRank dimensions. The caller prefixes the value.
 
 #ifndef REUSESCOPE_IMPORTER_ONNX_TYPES_H_
 #define REUSESCOPE_IMPORTER_ONNX_TYPES_H_
@@ -27,6 +27,8 @@ namespace reusescope {
 
 // One PiB: a hundred times the largest models, and far from overflow when multiplied by a batch.
 inline constexpr int64_t kMaxTensorBytes = int64_t{1} << 50;
+// As many as NumPy has; loops over a shape may then be nested.
+inline constexpr int kMaxRank = 64;
 
 struct DeclaredType {
   Type type;
@@ -38,7 +40,7 @@ absl::StatusOr<DType> ConvertDType(int64_t onnx_data_type);
 absl::StatusOr<DeclaredType> ConvertType(const onnx::TypeProto& proto);
 // Dtype and shape of a stored tensor.
 absl::StatusOr<Type> ConvertTensorType(const onnx::TensorProto& proto);
-// That the known dimensions multiply to at most kMaxTensorBytes.
+// That there are at most kMaxRank dimensions and that the known ones multiply to at most kMaxTensorBytes.
 absl::Status CheckTensorSize(const Type& type);
 
 // Whether text is well-formed UTF-8, as ONNX asks of every name.

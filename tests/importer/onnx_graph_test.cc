@@ -470,6 +470,28 @@ TEST(LargeGraphTest, AChainOfAHundredThousandNodesLoads) {
   }
 }
 
+// Subgraphs and functions get the model's imports, not every domain that was ever met.
+TEST(LargeGraphTest, ManyDomainsAndManySubgraphsDoNotMultiply) {
+  onnx::ModelProto proto = TextProto(R"(g (bool c, float[2] x) => (float[2] y) {
+      y = If (c) <then_branch = t () => (float[2] p) { p = Neg (x) },
+                  else_branch = e () => (float[2] q) { q = Identity (x) }> })");
+  auto* graph = proto.mutable_graph();
+  const onnx::NodeProto branching = graph->node(0);
+  for (int i = 0; i < 20'000; ++i) {
+    auto* node = graph->add_node();
+    node->set_op_type("Op");
+    node->set_domain(absl::StrCat("domain", i));
+  }
+  for (int i = 0; i < 20'000; ++i) {
+    *graph->add_node() = branching;
+    graph->mutable_node()->rbegin()->set_output(0, absl::StrCat("y", i));
+  }
+  const absl::StatusOr<Model> model = Load(proto);
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ(model->graph.opsets.size(), 20'001u);
+  EXPECT_EQ(model->graph.subgraphs.back()->opsets.size(), 1u);
+}
+
 TEST(LargeGraphTest, OneNodeMayHaveAHundredThousandOfEverything) {
   onnx::ModelProto proto = TextProto("g (float[2] x) => (float[2] y) { y = my.Op (x) }");
   auto* node = proto.mutable_graph()->mutable_node(0);

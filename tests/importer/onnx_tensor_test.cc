@@ -144,6 +144,11 @@ TEST(ConvertTensorTest, RefusesNegativeOverflowingAndAbsurdDimensions) {
   EXPECT_EQ(ErrorOf(Tensor(DType::kFloat32, {int64_t{1} << 62, 0, 8})), "ok");
 }
 
+TEST(ConvertTensorTest, RefusesMoreDimensionsThanAnyoneUses) {
+  EXPECT_EQ(ErrorOf(Tensor(DType::kFloat32, std::vector<int64_t>(64, 1))), "ok");
+  EXPECT_EQ(ErrorOf(Tensor(DType::kFloat32, std::vector<int64_t>(65, 1))), "found 65 dimensions, expected at most 64");
+}
+
 TEST(ConvertTensorTest, RefusesElementTypesThatOnnxDoesNotHave) {
   onnx::TensorProto proto;
   EXPECT_EQ(ErrorOf(proto), "found element type 0, expected 1 to 26");
