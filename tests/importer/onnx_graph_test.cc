@@ -106,6 +106,12 @@ TEST(LoadGraphTest, SmallTensorsAreLiterals) {
   EXPECT_EQ(*half, Literal::Floats({}, {0.5}));
 }
 
+TEST(OnnxTextTest, DeclarationsThatNothingProducesAreInitializersOfKnownShape) {
+  EXPECT_THAT(ErrorOfText("g (float[2] x) => (float[2] y) <float[N] w> { y = Add (x, w) }"),
+              HasSubstr("'w' becomes an initializer: give its dimensions"));
+  EXPECT_THAT(ErrorOfText("g (float[2] x) => (float[2] y) { y = Relu x }"), HasSubstr("ONNX cannot parse the text"));
+}
+
 TEST(LoadGraphTest, AnInitializerThatIsAlsoAnInputIsAnInitializer) {
   onnx::ModelProto proto = TextProto("g (float[2] x) => (float[2] y) <float[2] w = {1, 2}> { y = Add (x, w) }");
   auto* input = proto.mutable_graph()->add_input();

@@ -7,6 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "analysis/ir/status_util.h"
 #include "gtest/gtest.h"
 #include "importer/load_model.h"
 #include "onnx/defs/parser.h"
@@ -15,8 +16,8 @@
 namespace reusescope {
 namespace {
 
-// Moves the declarations that nothing produces from value_info to the initializers, as external tensors of no file.
-void PromoteDeclarations(onnx::GraphProto& graph) {
+// Moves the declarations that nothing produces from value_info to the initializers, without payload.
+absl::Status PromoteDeclarations(onnx::GraphProto& graph) {
   absl::flat_hash_set<std::string> defined;
   for (const auto& input : graph.input()) defined.insert(input.name());
   for (const auto& initializer : graph.initializer()) defined.insert(initializer.name());
@@ -30,9 +31,16 @@ void PromoteDeclarations(onnx::GraphProto& graph) {
     onnx::TensorProto* tensor = graph.add_initializer();
     tensor->set_name(info.name());
     tensor->set_data_type(info.type().tensor_type().elem_type());
-    for (const auto& dim : info.type().tensor_type().shape().dim()) tensor->add_dims(dim.dim_value());
+    for (const auto& dim : info.type().tensor_type().shape().dim()) {
+      if (!dim.has_dim_value()) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("'", info.name(), "' becomes an initializer: give its dimensions"));
+      }
+      tensor->add_dims(dim.dim_value());
+    }
     graph.mutable_value_info()->DeleteSubrange(i, 1);
   }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::string> Serialize(absl::string_view text) {
@@ -46,7 +54,7 @@ absl::StatusOr<std::string> Serialize(absl::string_view text) {
     return absl::InvalidArgumentError(absl::StrCat("ONNX cannot parse the text: ", status.ErrorMessage()));
   }
   if (!parser.EndOfInput()) return absl::InvalidArgumentError("ONNX cannot parse the text: found more after its end");
-  PromoteDeclarations(*model.mutable_graph());
+  RS_RETURN_IF_ERROR(PromoteDeclarations(*model.mutable_graph()));
   return model.SerializeAsString();
 }
 
