@@ -19,7 +19,7 @@
 // What is dead (not read again, or overwritten before) is dropped for free: a touch that only overwrites fetches
 // nothing, and what it overwrites needed no write-back, so nothing is saved and there is no edge. First touches of the
 // step are no edges (the fetch of an input or a parameter is compulsory); steps are not joined. So over all scopes
-// saved_bytes is the traffic at capacity 0 less the traffic at unlimited capacity (LruCurve).
+// saved_bytes, with the bytes that are written and never read, is LruCurve's compulsory_bytes() - minimum_bytes().
 //
 // Scopes; the first that fits:
 //

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "analysis/measure/cache.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -47,6 +48,9 @@ class AccessList {
                                .bytes = touch.bytes > 0 ? touch.bytes : cost_.storages[storage].bytes,
                                .reads = touch.use != kWrite,
                                .writes = touch.use != kRead});
+      const Touch& added = cost_.touches.back();
+      if (added.reads) cost_.kernels.back().read_bytes += added.bytes;
+      if (added.writes) cost_.kernels.back().write_bytes += added.bytes;
     }
     return *this;
   }
@@ -388,6 +392,43 @@ TEST(ReusePropertyTest, ScopesAddUpToTheEdges) {
     }
     EXPECT_EQ(edges, static_cast<int64_t>(reuse.edges.size()));
     EXPECT_EQ(saved, SavedTotal(reuse));
+  }
+}
+
+// Bytes that are written and neither read before the next write nor kept.
+int64_t WrittenInVain(const CostTable& cost) {
+  enum class State { kClean, kWritten, kRead };
+  std::vector<std::vector<State>> bytes;
+  for (const StorageCost& storage : cost.storages) bytes.emplace_back(storage.bytes, State::kClean);
+  int64_t in_vain = 0;
+  for (const Touch& touch : cost.touches) {
+    for (int64_t i = 0; i < touch.bytes; ++i) {
+      State& state = bytes[touch.storage][i];
+      if (touch.reads && state == State::kWritten) state = State::kRead;
+      if (!touch.writes) continue;
+      if (state == State::kWritten) ++in_vain;
+      state = State::kWritten;
+    }
+  }
+  for (size_t s = 0; s < bytes.size(); ++s) {
+    if (!cost.storages[s].kept_to_end) in_vain += std::count(bytes[s].begin(), bytes[s].end(), State::kWritten);
+  }
+  return in_vain;
+}
+
+TEST(ReusePropertyTest, AgreesWithTheCacheSimulation) {
+  std::mt19937 random(9);
+  for (int round = 0; round < 500; ++round) {
+    AccessList list = RandomAccesses(random, round % 2 == 0);
+    const ReuseTable reuse = list.Compute();
+    const absl::StatusOr<LruCurve> lru = ComputeLruCurve(list.cost());
+    ASSERT_TRUE(lru.ok()) << lru.status();
+    ASSERT_EQ(SavedTotal(reuse) + WrittenInVain(list.cost()), lru->compulsory_bytes() - lru->minimum_bytes());
+    for (int64_t capacity = 0; capacity < 80; ++capacity) {
+      int64_t saved = 0;
+      for (const ScopeReuse& scope : reuse.scopes) saved += scope.SavedBytes(capacity);
+      ASSERT_LE(saved, lru->compulsory_bytes() - lru->TrafficAt(capacity)) << "capacity " << capacity;
+    }
   }
 }
 
