@@ -304,7 +304,7 @@ void RegisterContraction(OpRegistry& registry) {
     semantics.eager_saves = SavesBothInputs;
     registry.Add(semantics);
   };
-  add({.type = "Conv", .kernel = ConvKernel, .gradient = ConvGradientRule});
+  add({.type = "Conv", .infer = InferConv, .kernel = ConvKernel, .gradient = ConvGradientRule});
   add({.type = "ConvTranspose", .kernel = ConvTransposeKernel, .gradient = ConvGradientRule});
   add({.type = "MatMul", .kernel = MatMulKernel, .gradient = ContractionGradientRule});
   add({.type = "Gemm", .kernel = GemmKernel, .gradient = ContractionGradientRule});

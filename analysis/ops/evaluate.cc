@@ -77,39 +77,24 @@ std::vector<Literal> EvaluateSequenceLength(const OpContext& ctx) {
   return Result(Literal::Ints({}, {ctx.InType(0).length}));
 }
 
-namespace {
-
-std::vector<Literal> IntegerRange(const Literal& start, const Literal& limit, const Literal& delta) {
-  const int64_t from = start.ints[0], to = limit.ints[0], step = delta.ints[0];
-  int64_t distance;
-  if (step == 0 || step == std::numeric_limits<int64_t>::min() || __builtin_sub_overflow(to, from, &distance))
-    return {};
-  // Rounded up, as the last element is the last one before the limit.
-  const bool empty = distance == 0 || (distance > 0) != (step > 0);
-  const int64_t count = empty ? 0 : distance / step + (distance % step != 0 ? 1 : 0);
-  if (count > kMaxLiteralElements) return {};
-  Literal result{.dtype = start.dtype, .shape = {count}};
-  for (int64_t i = 0; i < count; ++i) result.ints.push_back(from + i * step);
-  return Result(std::move(result));
-}
-
-}  // namespace
-
+// How many elements there are is InferRange's business.
 std::vector<Literal> EvaluateRange(const OpContext& ctx) {
-  const Literal* operands[3];
-  for (int i = 0; i < 3; ++i) {
-    operands[i] = Known(ctx, i);
-    if (operands[i] == nullptr || operands[i]->size() != 1) return {};
-  }
-  const auto& [start, limit, delta] = operands;
-  if (start->dtype != limit->dtype || start->dtype != delta->dtype) return {};
-  if (start->floats.empty()) return IntegerRange(*start, *limit, *delta);
-  const double step = delta->floats[0];
-  const double count = std::ceil((limit->floats[0] - start->floats[0]) / step);
-  if (!std::isfinite(count) || count > kMaxFloatLiteralElements) return {};
-  Literal result{.dtype = start->dtype, .shape = {std::max<int64_t>(0, static_cast<int64_t>(std::max(count, 0.0)))}};
-  for (int64_t i = 0; i < result.shape[0]; ++i) {
-    result.floats.push_back(start->floats[0] + static_cast<double>(i) * step);
+  const Literal* start = Known(ctx, 0);
+  const Literal* delta = Known(ctx, 2);
+  if (start == nullptr || delta == nullptr || start->size() != 1 || delta->size() != 1) return {};
+  if (start->dtype != delta->dtype || !ctx.HasOutput(0) || !ctx.OutType(0).IsResolved()) return {};
+  if (!SmallCount(ctx.OutShape(0))) return {};
+  Literal result{.dtype = start->dtype, .shape = ctx.OutShape(0)};
+  const int64_t count = result.shape[0];
+  for (int64_t i = 0; i < count; ++i) {
+    if (!start->floats.empty()) {
+      result.floats.push_back(start->floats[0] + static_cast<double>(i) * delta->floats[0]);
+      continue;
+    }
+    const auto distance = CheckedMultiply(i, delta->ints[0]);
+    const auto value = distance ? CheckedAdd(start->ints[0], *distance) : std::nullopt;
+    if (!value) return {};
+    result.ints.push_back(*value);
   }
   return Result(std::move(result));
 }

@@ -244,7 +244,7 @@ std::optional<Binary> BinaryOf(const OpContext& ctx) {
 std::vector<Literal> EvaluateElementwise(const OpContext& ctx) {
   const std::string& type = ctx.node().op.type;
   // Before opset 7 broadcasting was asked for, along a named axis.
-  if (ctx.attributes().Has("axis") || !ctx.HasInput(0)) return {};
+  if (Known(ctx, 0) == nullptr || ctx.attributes().Has("axis")) return {};
   if (type == "Clip") return EvaluateClip(ctx);
   if (type == "BitShift") return EvaluateBitShift(ctx);
   if (const Unary* unary = FindUnary(type)) return ApplyUnary(ctx, *unary);

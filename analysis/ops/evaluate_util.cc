@@ -21,12 +21,14 @@ bool FitsInteger(DType dtype, int64_t value) {
   return value >= -limit && value < limit;
 }
 
-// Whether the value has at most `bits` significant bits, so that a 16-bit format holds it exactly.
-bool HasSignificantBits(double value, int bits) {
-  if (!std::isfinite(value) || value == 0) return true;
+// Nearest value with `bits` significant bits, ties to even. False outside the normal range of a 16-bit format with the
+// largest exponent `range`, where rounding is another.
+bool RoundSignificant(int bits, int range, double& value) {
+  if (value == 0 || !std::isfinite(value)) return true;
   int exponent;
-  const double scaled = std::ldexp(std::frexp(value, &exponent), bits);
-  return scaled == std::nearbyint(scaled) && exponent > -13 && exponent <= 16;
+  const double scaled = std::nearbyint(std::ldexp(std::frexp(value, &exponent), bits));
+  value = std::ldexp(scaled, exponent - bits);
+  return exponent > 2 - range && exponent < range;
 }
 
 // Rounds to the dtype; false when the result is not known exactly.
@@ -38,9 +40,9 @@ bool RoundFloat(DType dtype, double& value) {
       value = static_cast<float>(value);
       return true;
     case DType::kFloat16:
-      return HasSignificantBits(value, 11);
+      return RoundSignificant(11, 16, value);
     case DType::kBfloat16:
-      return HasSignificantBits(value, 8);
+      return RoundSignificant(8, 128, value);
     default:
       return false;
   }

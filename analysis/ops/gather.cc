@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "analysis/ops/evaluate.h"
 #include "analysis/ops/gradient_context.h"
+#include "analysis/ops/infer_rules.h"
 #include "analysis/ops/kernels.h"
 #include "analysis/ops/nest.h"
 #include "analysis/ops/op_semantics.h"
@@ -240,6 +241,7 @@ void RegisterGather(OpRegistry& registry) {
        .differentiable_inputs = 0b1,
        .eager_saves = SavesIndices},
       {.type = "Compress",
+       .infer = InferCompress,
        .evaluate = EvaluateCompress,
        .kernel = CopyKernel,
        .gradient = LookupGradient,

@@ -1,7 +1,9 @@
 #include "analysis/ops/infer_rules.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
@@ -9,6 +11,9 @@
 
 namespace reusescope {
 namespace {
+
+// Bounds strides, dilations and pads, so that sums and products of few of them fit.
+constexpr int64_t kMaxWindow = int64_t{1} << 40;
 
 // Every input is a tensor of known rank, and there are enough of them.
 absl::Status ExpectTensors(const OpContext& ctx, int count) {
@@ -79,6 +84,192 @@ absl::StatusOr<std::vector<Type>> InferEinsum(const OpContext& ctx) {
   Type result = Type::Tensor(ctx.InType(0).dtype, {});
   for (int label : equation.output) result.shape.push_back(equation.labels[label].extent);
   return One(std::move(result));
+}
+
+namespace {
+
+// Attribute `name`, one number for each of `count` spatial dimensions.
+absl::StatusOr<std::vector<int64_t>> Spatial(const OpContext& ctx, absl::string_view name, size_t count,
+                                             int64_t default_value, int64_t least) {
+  const absl::Span<const int64_t> given = ctx.attributes().Ints(name);
+  std::vector<int64_t> values(count, default_value);
+  if (!given.empty()) values.assign(given.begin(), given.end());
+  if (values.size() != count) {
+    return ctx.Error(absl::StrCat("attribute '", name, "' has ", values.size(), " entries, expected ", count));
+  }
+  for (int64_t value : values) {
+    if (value < least || value > kMaxWindow) {
+      return ctx.Error(
+          absl::StrCat("found ", value, " in attribute '", name, "', expected ", least, " to ", kMaxWindow));
+    }
+  }
+  return values;
+}
+
+// C of X is group times C of W, K is divisible by group, one bias per K.
+absl::Status CheckConvChannels(const OpContext& ctx) {
+  const Shape& x = ctx.InShape(0);
+  const Shape& w = ctx.InShape(1);
+  const int64_t group = ctx.attributes().Int("group", 1);
+  if (group < 1) return ctx.Error(absl::StrCat("found group ", group, ", expected at least 1"));
+  if (x[1] == kUnknownDim || w[0] == kUnknownDim || w[1] == kUnknownDim) return absl::OkStatus();
+  if (x[1] % group != 0 || w[1] != x[1] / group) {
+    return ctx.Error(absl::StrCat("input 1 has ", w[1], " channels, expected ", x[1], " of input 0 over ", group,
+                                  group == 1 ? " group" : " groups"));
+  }
+  if (w[0] % group != 0) {
+    return ctx.Error(absl::StrCat("input 1 has ", w[0], " filters, expected a multiple of ", group, " groups"));
+  }
+  if (!ctx.HasInput(2) || !ctx.InType(2).IsResolved()) return absl::OkStatus();
+  if (ctx.InShape(2) == Shape{w[0]}) return absl::OkStatus();
+  return ctx.Error(
+      absl::StrCat("input 2 is ", TypeString(ctx.InType(2)), ", expected one bias for each of ", w[0], " filters"));
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<Type>> InferConv(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(ExpectTensors(ctx, 2));
+  const Shape& x = ctx.InShape(0);
+  const Shape& w = ctx.InShape(1);
+  if (x.size() < 3 || w.size() != x.size()) {
+    return ctx.Error(absl::StrCat("input 0 is ", TypeString(ctx.InType(0)), " and input 1 ", TypeString(ctx.InType(1)),
+                                  ", expected equal ranks of at least 3"));
+  }
+  if (ctx.InType(0).dtype != ctx.InType(1).dtype) {
+    return ctx.Error(absl::StrCat("input 1 is ", TypeString(ctx.InType(1)), ", expected ",
+                                  DTypeName(ctx.InType(0).dtype), " as input 0"));
+  }
+  RS_RETURN_IF_ERROR(CheckConvChannels(ctx));
+  const size_t spatial = x.size() - 2;
+  RS_ASSIGN_OR_RETURN(const std::vector<int64_t> strides, Spatial(ctx, "strides", spatial, 1, 1));
+  RS_ASSIGN_OR_RETURN(const std::vector<int64_t> dilations, Spatial(ctx, "dilations", spatial, 1, 1));
+  RS_ASSIGN_OR_RETURN(const std::vector<int64_t> pads, Spatial(ctx, "pads", 2 * spatial, 0, -kMaxWindow));
+  const absl::string_view auto_pad = ctx.attributes().String("auto_pad", "NOTSET");
+  const bool same = auto_pad == "SAME_UPPER" || auto_pad == "SAME_LOWER";
+  const bool padded = auto_pad != "VALID" && !same;
+  const absl::Span<const int64_t> kernel = ctx.attributes().Ints("kernel_shape");
+  Type y = Type::Tensor(ctx.InType(0).dtype, {x[0], w[0]});
+  for (size_t d = 0; d < spatial; ++d) {
+    const int64_t in = x[2 + d], window = w[2 + d];
+    if (d < kernel.size() && window != kUnknownDim && kernel[d] != window) {
+      return ctx.Error(absl::StrCat("attribute 'kernel_shape' is ", ShapeString(kernel),
+                                    ", expected the window of input 1, ",
+                                    ShapeString(absl::MakeConstSpan(w).subspan(2))));
+    }
+    if (in == kUnknownDim || window == kUnknownDim) {
+      y.shape.push_back(kUnknownDim);
+      continue;
+    }
+    if (same) {
+      y.shape.push_back(in / strides[d] + (in % strides[d] != 0 ? 1 : 0));
+      continue;
+    }
+    const auto reach = CheckedMultiply(window - 1, dilations[d]);
+    const auto room = CheckedAdd(in, padded ? pads[d] + pads[spatial + d] : 0);
+    if (!reach || !room || *room <= *reach || window < 1) {
+      return ctx.Error(absl::StrCat("window ", window, " with dilation ", dilations[d], " is larger than dimension ",
+                                    2 + d, " of input 0, ", TypeString(ctx.InType(0)), ", with its padding"));
+    }
+    y.shape.push_back((*room - *reach - 1) / strides[d] + 1);
+  }
+  return One(std::move(y));
+}
+
+absl::StatusOr<std::vector<Type>> InferRange(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(ExpectTensors(ctx, 3));
+  bool known = true;
+  for (int i = 0; i < 3; ++i) {
+    const Type& type = ctx.InType(i);
+    if (type.rank() > 1 || (type.rank() == 1 && type.shape[0] != 1) || type.dtype != ctx.InType(0).dtype) {
+      return ctx.Error(
+          absl::StrCat("input ", i, " is ", TypeString(type), ", expected one ", DTypeName(ctx.InType(0).dtype)));
+    }
+    const Literal* literal = ctx.InLiteral(i);
+    known = known && literal != nullptr && literal->has_data && literal->size() == 1 && literal->strings.empty();
+  }
+  Type range = Type::Tensor(ctx.InType(0).dtype, {kUnknownDim});
+  if (!known) return One(std::move(range));
+  const Literal &start = *ctx.InLiteral(0), &limit = *ctx.InLiteral(1), &delta = *ctx.InLiteral(2);
+  if (delta.AsDouble(0) == 0) return ctx.Error("input 2 (delta) is 0, expected a step");
+  if (start.floats.empty()) {
+    int64_t distance;
+    const int64_t step = delta.ints[0];
+    if (__builtin_sub_overflow(limit.ints[0], start.ints[0], &distance) ||
+        step == std::numeric_limits<int64_t>::min()) {
+      return absl::OutOfRangeError(ctx.Error("number of elements exceeds int64").message());
+    }
+    const bool empty = distance == 0 || (distance > 0) != (step > 0);
+    range.shape[0] = empty ? 0 : distance / step + (distance % step != 0 ? 1 : 0);
+    return One(std::move(range));
+  }
+  // As runtimes do it: the distance in the type of the operands, the rest in double.
+  double distance = limit.floats[0] - start.floats[0];
+  if (start.dtype != DType::kFloat64) distance = static_cast<float>(distance);
+  const double count = std::ceil(distance / delta.floats[0]);
+  if (!(count < 9223372036854775808.0)) {
+    return absl::OutOfRangeError(ctx.Error("number of elements exceeds int64").message());
+  }
+  range.shape[0] = count > 0 ? static_cast<int64_t>(count) : 0;
+  return One(std::move(range));
+}
+
+absl::StatusOr<std::vector<Type>> InferCompress(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(ExpectTensors(ctx, 2));
+  const Type& x = ctx.InType(0);
+  const Literal* condition = ctx.InLiteral(1);
+  int64_t kept = kUnknownDim;
+  if (condition != nullptr && condition->has_data && condition->dtype == DType::kBool) {
+    kept = std::count(condition->ints.begin(), condition->ints.end(), 1);
+  }
+  if (!ctx.attributes().Has("axis")) return One(Type::Tensor(x.dtype, {kept}));
+  int64_t axis = ctx.attributes().Int("axis", 0);
+  if (axis < -x.rank() || axis >= x.rank()) {
+    return ctx.Error(absl::StrCat("found axis ", axis, ", expected one of the ", x.rank(), " dimensions of input 0"));
+  }
+  Type result = x;
+  result.shape[axis + (axis < 0 ? x.rank() : 0)] = kept;
+  return One(std::move(result));
+}
+
+absl::StatusOr<std::vector<Type>> InferMaxUnpool(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(ExpectTensors(ctx, 2));
+  const Shape& x = ctx.InShape(0);
+  if (x.size() < 3 || ctx.InShape(1) != x) {
+    return ctx.Error(absl::StrCat("inputs are ", TypeString(ctx.InType(0)), " and ", TypeString(ctx.InType(1)),
+                                  ", expected equal shapes of rank 3 or more"));
+  }
+  Type y = Type::Tensor(ctx.InType(0).dtype, {});
+  if (ctx.HasInput(2)) {
+    const Literal* shape = ctx.InLiteral(2);
+    y.shape.assign(x.size(), kUnknownDim);
+    if (shape != nullptr && shape->ints.size() == x.size()) y.shape.assign(shape->ints.begin(), shape->ints.end());
+    for (int64_t& dim : y.shape) {
+      if (dim < kUnknownDim)
+        return ctx.Error(absl::StrCat("input 2 asks for dimension ", dim, ", expected no negative one"));
+    }
+    return One(std::move(y));
+  }
+  const size_t spatial = x.size() - 2;
+  RS_ASSIGN_OR_RETURN(const std::vector<int64_t> kernel, Spatial(ctx, "kernel_shape", spatial, 1, 1));
+  RS_ASSIGN_OR_RETURN(const std::vector<int64_t> strides, Spatial(ctx, "strides", spatial, 1, 1));
+  RS_ASSIGN_OR_RETURN(const std::vector<int64_t> pads, Spatial(ctx, "pads", 2 * spatial, 0, 0));
+  y.shape = {x[0], x[1]};
+  for (size_t d = 0; d < spatial; ++d) {
+    const int64_t in = x[2 + d];
+    const auto spread = in < 1 ? std::nullopt : CheckedMultiply(in - 1, strides[d]);
+    const auto size = spread ? CheckedAdd(*spread, kernel[d] - pads[d] - pads[spatial + d]) : std::nullopt;
+    if (in != kUnknownDim && (!size || *size < 0)) {
+      return ctx.Error(absl::StrCat("dimension ", 2 + d, " of the result is not a number, expected one"));
+    }
+    y.shape.push_back(size.value_or(kUnknownDim));
+  }
+  return One(std::move(y));
+}
+
+absl::StatusOr<std::vector<Type>> InferIdentity(const OpContext& ctx) {
+  if (!ctx.HasInput(0)) return ctx.Error("input 0 is missing, expected a value");
+  return One(ctx.InType(0));
 }
 
 absl::StatusOr<std::vector<Type>> InferSplitToSequence(const OpContext& ctx) {

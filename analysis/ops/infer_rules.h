@@ -18,6 +18,22 @@ absl::StatusOr<std::vector<Type>> InferBatchNormalization(const OpContext& ctx);
 // "bij,bjk->bik", "...ij->...ji", "ij,jk" (implicit output). One walk over the equation.
 absl::StatusOr<std::vector<Type>> InferEinsum(const OpContext& ctx);
 
+// Checks what ONNX's rule does not: that weight and bias have the channels that input and `group` ask for.
+absl::StatusOr<std::vector<Type>> InferConv(const OpContext& ctx);
+
+// One element of rank 0 or 1 for each operand, as runtimes take it; ONNX's rule wants rank 0, which bodies of its own
+// functions do not keep to. The length is known where the operands are.
+absl::StatusOr<std::vector<Type>> InferRange(const OpContext& ctx);
+
+// The length is known where the condition is, whatever the data are.
+absl::StatusOr<std::vector<Type>> InferCompress(const OpContext& ctx);
+
+// With the output shape given as an operand.
+absl::StatusOr<std::vector<Type>> InferMaxUnpool(const OpContext& ctx);
+
+// Whatever the first input is, lengths of sequences included.
+absl::StatusOr<std::vector<Type>> InferIdentity(const OpContext& ctx);
+
 // Sequences: ONNX's rules know the type of the elements, not how many there are.
 absl::StatusOr<std::vector<Type>> InferSplitToSequence(const OpContext& ctx);
 absl::StatusOr<std::vector<Type>> InferSequenceConstruct(const OpContext& ctx);

@@ -9,6 +9,7 @@
 #include "analysis/ir/status_util.h"
 #include "analysis/ops/evaluate.h"
 #include "analysis/ops/gradient_context.h"
+#include "analysis/ops/infer_rules.h"
 #include "analysis/ops/kernels.h"
 #include "analysis/ops/nest.h"
 #include "analysis/ops/op_semantics.h"
@@ -321,7 +322,12 @@ void RegisterLayout(OpRegistry& registry) {
       View("Flatten", ReshapeGradient),
       View("Squeeze", ReshapeGradient),
       View("Unsqueeze", ReshapeGradient),
-      View("Identity", IdentityGradient),
+      {.type = "Identity",
+       .infer = InferIdentity,
+       .evaluate = EvaluateReshape,
+       .kernel = NoKernel,
+       .gradient = IdentityGradient,
+       .aliasing = Aliasing::kView},
       // Strided views in PyTorch, copies where a runtime has no strides.
       {.type = "Transpose",
        .evaluate = EvaluateTranspose,

@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
 #include "analysis/ops/gradient_context.h"
+#include "analysis/ops/infer_rules.h"
 #include "analysis/ops/kernels.h"
 #include "analysis/ops/nest.h"
 #include "analysis/ops/op_semantics.h"
@@ -280,6 +281,7 @@ void RegisterPooling(OpRegistry& registry) {
        .differentiable_inputs = 0b1,
        .eager_saves = MaxPoolSaves},
       {.type = "MaxUnpool",
+       .infer = InferMaxUnpool,
        .kernel = SweepKernel,
        .gradient = MaxUnpoolGradient,
        .differentiable_inputs = 0b1,

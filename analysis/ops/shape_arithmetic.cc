@@ -3,6 +3,7 @@
 
 #include "analysis/ops/evaluate.h"
 #include "analysis/ops/gradient_context.h"
+#include "analysis/ops/infer_rules.h"
 #include "analysis/ops/kernels.h"
 #include "analysis/ops/op_semantics.h"
 
@@ -44,6 +45,7 @@ void RegisterShapeArithmetic(OpRegistry& registry) {
       {.type = "EyeLike", .evaluate = EvaluateEyeLike, .kernel = ElementwiseKernel, .not_differentiable = kNoData},
       {.type = "Range",
        .flops = 1,
+       .infer = InferRange,
        .evaluate = EvaluateRange,
        .kernel = ElementwiseKernel,
        .not_differentiable = "its inputs are the bounds of a count"},

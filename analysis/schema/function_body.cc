@@ -71,8 +71,9 @@ class BodyConverter {
   }
 
   int OpsetOf(const std::string& domain) const {
+    const auto normal = [](const std::string& name) { return name == "ai.onnx" ? std::string() : name; };
     for (const auto& import : function_.opset_import()) {
-      if (import.domain() == domain) return static_cast<int>(import.version());
+      if (normal(import.domain()) == normal(domain)) return static_cast<int>(import.version());
     }
     return version_;
   }

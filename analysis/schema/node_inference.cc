@@ -36,7 +36,8 @@ std::string InputTypes(const NodeQuery& query) {
 // allocations.
 class NodeContext final : public onnx::InferenceContext {
  public:
-  explicit NodeContext(const NodeQuery& query) : query_(query), arena_(Options(block_)) {
+  NodeContext(const NodeQuery& query, const onnx::OpSchema& schema)
+      : query_(query), schema_(schema), arena_(Options(block_)) {
     inputs_.resize(query.inputs.size(), nullptr);
     literals_.resize(query.inputs.size(), nullptr);
     outputs_.resize(query.num_outputs, nullptr);
@@ -45,7 +46,7 @@ class NodeContext final : public onnx::InferenceContext {
 
   const onnx::AttributeProto* getAttribute(const std::string& name) const override {
     const Attribute* attribute = query_.attributes.Find(name);
-    if (attribute == nullptr) return nullptr;
+    if (attribute == nullptr) return Default(name);
     for (const onnx::AttributeProto* made : attributes_) {
       if (made->name() == name) return made;
     }
@@ -93,6 +94,13 @@ class NodeContext final : public onnx::InferenceContext {
   std::string getDisplayName() const override { return "this node"; }
 
  private:
+  // Some rules (STFT's) take an absent attribute for 0 where the schema says otherwise.
+  const onnx::AttributeProto* Default(const std::string& name) const {
+    const auto& attributes = schema_.attributes();
+    const auto it = attributes.find(name);
+    return it == attributes.end() || it->second.default_value.name().empty() ? nullptr : &it->second.default_value;
+  }
+
   static google::protobuf::ArenaOptions Options(std::array<char, 4096>& block) {
     google::protobuf::ArenaOptions options;
     options.initial_block = block.data();
@@ -101,6 +109,7 @@ class NodeContext final : public onnx::InferenceContext {
   }
 
   const NodeQuery& query_;
+  const onnx::OpSchema& schema_;
   alignas(16) std::array<char, 4096> block_;
   mutable Arena arena_;
   mutable absl::InlinedVector<onnx::TypeProto*, 8> inputs_;
@@ -192,7 +201,7 @@ absl::StatusOr<InferredNode> InferNode(const NodeQuery& query) {
   InferredNode result{.since_version = entry->since_version, .outputs = std::vector<Type>(query.num_outputs)};
   if (!entry->infer) return result;
   try {
-    NodeContext context(query);
+    NodeContext context(query, *entry->schema);
     entry->infer(context);
     for (int i = 0; i < query.num_outputs; ++i) {
       auto type = TypeFromProto(*context.getOutputType(i));

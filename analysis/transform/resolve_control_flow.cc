@@ -1,4 +1,4 @@
-// If, Loop and Scan: their bodies are resolved with the types that they will see.
+// If, Loop, Scan and SequenceMap: their bodies are resolved with the types that they will see.
 //
 // An If whose condition is known is replaced by the branch taken. A Loop's carried values may change shape from one
 // iteration to the next as long as the number of iterations is known; the types inside the body are those of the last
@@ -59,6 +59,7 @@ const ControlFlowRule* FindControlFlow(const OpKey& op) {
       {"If", &ShapeResolver::ResolveIf},
       {"Loop", &ShapeResolver::ResolveLoop},
       {"Scan", &ShapeResolver::ResolveScan},
+      {"SequenceMap", &ShapeResolver::ResolveSequenceMap},
   };
   if (!op.domain.empty()) return nullptr;
   for (const ControlFlowRule& rule : kRules) {
@@ -76,7 +77,7 @@ absl::StatusOr<Graph*> ShapeResolver::Subgraph(NodeId id, absl::string_view name
   return graph_.subgraphs[reference->index].get();
 }
 
-ShapeResolver::Types ShapeResolver::ResolveBody(NodeId id, Graph& body, absl::Span<const Type> types) {
+ShapeResolver::Types ShapeResolver::ResolveBody(NodeId id, Graph& body, absl::Span<const Type> types, int known_true) {
   if (body.inputs.size() != types.size()) {
     return Error(id, absl::StrCat("its body has ", body.inputs.size(), " inputs, expected ", types.size()));
   }
@@ -84,6 +85,7 @@ ShapeResolver::Types ShapeResolver::ResolveBody(NodeId id, Graph& body, absl::Sp
     Value& input = body.value(body.inputs[i]);
     input.type = types[i];
     input.literal = -1;
+    if (static_cast<int>(i) == known_true) body.SetLiteral(body.inputs[i], Literal::Ints({}, {1}, DType::kBool));
   }
   absl::flat_hash_map<absl::string_view, ValueId> outer;
   const Node& node = graph_.node(id);
@@ -153,14 +155,14 @@ ShapeResolver::Types ShapeResolver::ResolveLoop(NodeId id) {
   std::vector<Type> before;
   do {
     before = types;
-    RS_ASSIGN_OR_RETURN(outputs, ResolveBody(id, *body, types));
+    // The body runs only while the condition holds.
+    RS_ASSIGN_OR_RETURN(outputs, ResolveBody(id, *body, types, 1));
     if (outputs.size() < carried + 1 || outputs.size() != node.outputs.size() + 1) {
       return Error(id, absl::StrCat("its body has ", outputs.size(), " outputs, expected ", node.outputs.size() + 1));
     }
     // The loop may end early unless its condition is always true.
     const Literal* condition = body->literal(body->outputs[0]);
-    const bool runs_on =
-        (condition != nullptr && condition->ints == std::vector<int64_t>{1}) || body->outputs[0] == body->inputs[1];
+    const bool runs_on = condition != nullptr && condition->ints == std::vector<int64_t>{1};
     if (open || !runs_on) trips.reset();
     std::copy(outputs.begin() + 1, outputs.begin() + 1 + carried, types.begin() + 2);
     ++step;
@@ -184,6 +186,26 @@ ShapeResolver::Types ShapeResolver::ResolveLoop(NodeId id) {
     result.push_back(WithLeading(outputs[j], 0, trips ? std::max<int64_t>(*trips, 0) : kUnknownDim));
   }
   return result;
+}
+
+ShapeResolver::Types ShapeResolver::ResolveSequenceMap(NodeId id) {
+  RS_ASSIGN_OR_RETURN(Graph * body, Subgraph(id, "body"));
+  std::vector<Type> types;
+  int64_t length = kUnknownDim;
+  for (ValueId input : graph_.node(id).inputs) {
+    if (input == kNoValue) return Error(id, "an input is omitted, expected a value");
+    Type type = graph_.value(input).type;
+    if (types.empty()) length = type.length;
+    if (type.form == Type::Form::kSequence) type.form = Type::Form::kTensor;
+    type.length = kUnknownDim;
+    types.push_back(std::move(type));
+  }
+  RS_ASSIGN_OR_RETURN(std::vector<Type> outputs, ResolveBody(id, *body, types));
+  for (Type& type : outputs) {
+    type.form = Type::Form::kSequence;
+    type.length = length;
+  }
+  return outputs;
 }
 
 ShapeResolver::Types ShapeResolver::ResolveScan(NodeId id) {

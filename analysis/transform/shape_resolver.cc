@@ -102,7 +102,7 @@ absl::Status ShapeResolver::Enter(NodeId id, int64_t new_nodes) {
   state_.inlined_nodes += new_nodes;
   if (state_.depth >= kMaxDepth) return Error(id, absl::StrCat("bodies are nested more than ", kMaxDepth, " deep"));
   if (state_.inlined_nodes > kMaxInlinedNodes) {
-    return Error(id, absl::StrCat("inlining functions makes more than ", kMaxInlinedNodes, " nodes"));
+    return Error(id, absl::StrCat("functions and bodies come to more than ", kMaxInlinedNodes, " nodes"));
   }
   return absl::OkStatus();
 }

@@ -54,8 +54,9 @@ class ShapeResolver {
   const Graph* KnownBranch(NodeId id) const;
   // The body under attribute `name`.
   absl::StatusOr<Graph*> Subgraph(NodeId id, absl::string_view name);
-  // Types of the body's outputs when its inputs have `types`.
-  Types ResolveBody(NodeId id, Graph& body, absl::Span<const Type> types);
+  Types ResolveSequenceMap(NodeId id);
+  // Types of the body's outputs when its inputs have `types`. Input `known_true`, if any, is known to be true.
+  Types ResolveBody(NodeId id, Graph& body, absl::Span<const Type> types, int known_true = -1);
 
   std::string Describe(NodeId id) const;  // "node 'conv1' (Conv-17): "
   absl::Status Error(NodeId id, absl::string_view message) const;
