@@ -63,6 +63,15 @@ Coverage CoverageOf(const Graph& graph, const CostTable& cost) {
   return coverage;
 }
 
+void NoteRestoredDropout(const RecognizedCounts& recognized, std::vector<std::string>& notes) {
+  const auto restored = recognized.find(std::string(kRestoredDropout));
+  if (restored == recognized.end()) return;
+  notes.push_back(
+      absl::StrCat(restored->second,
+                   " Dropout nodes behind a Softmax do not say that they train while others do, as PyTorch's "
+                   "exporter leaves it out inside attention; they are taken to train"));
+}
+
 }  // namespace
 
 absl::StatusOr<Stage> StageFromName(absl::string_view name) {
@@ -85,7 +94,10 @@ absl::StatusOr<TrainingGraph> BuildGraph(Model model, const AnalysisOptions& opt
 
   RS_RETURN_IF_ERROR(FindParameters(graph, {.freeze = options.freeze, .train = options.train}, notes));
   RS_RETURN_IF_ERROR(FoldConstants(graph));
-  if (options.recognize) RS_RETURN_IF_ERROR(Recognize(graph).status());
+  if (options.recognize) {
+    RS_ASSIGN_OR_RETURN(const RecognizedCounts recognized, Recognize(graph));
+    NoteRestoredDropout(recognized, notes);
+  }
   RS_RETURN_IF_ERROR(LowerComposites(graph));
   RS_RETURN_IF_ERROR(VerifyInDebug(graph, Stage::kRecognize));
   if (last >= Stage::kDifferentiate && options.mode == Mode::kTraining) {

@@ -27,6 +27,11 @@ function(reusescope_test name)
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} reusescope_flags GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE
     REUSESCOPE_SOURCE_DIR="${CMAKE_SOURCE_DIR}" REUSESCOPE_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  # Tests are mostly templates that run once: optimizing them, or checking their own arithmetic, costs more than it finds.
+  target_compile_options(${name} PRIVATE -O0)
+  if(REUSESCOPE_SANITIZE)
+    target_compile_options(${name} PRIVATE -fno-sanitize=undefined)
+  endif()
   include(GoogleTest)
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300)
 endfunction()

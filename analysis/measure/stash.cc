@@ -50,10 +50,12 @@ class EagerStash {
   ValueId EagerRoot(ValueId id) const {
     for (;;) {
       const NodeId producer = graph_.value(id).producer;
-      if (producer == kNoNode || AliasingOf(graph_, producer) == Aliasing::kNone) return id;
+      const Aliasing aliasing = producer == kNoNode ? Aliasing::kNone : AliasingOf(graph_, producer);
+      if (aliasing == Aliasing::kNone) return id;
       const Node& node = graph_.node(producer);
-      // Only the first output is a view of the first input.
-      if (node.outputs.empty() || node.outputs[0] != id || node.inputs.empty() || node.inputs[0] == kNoValue) return id;
+      // Every part of a Split is a strided view; of other views only the first output is one.
+      const bool is_view = aliasing == Aliasing::kStridedView || node.outputs[0] == id;
+      if (!is_view || node.inputs.empty() || node.inputs[0] == kNoValue) return id;
       id = node.inputs[0];
     }
   }
@@ -64,6 +66,11 @@ class EagerStash {
     }
     RS_RETURN_IF_ERROR(Add(saves.extra_bytes, "saved statistics and indices", table_.eager_extra_bytes));
     RS_RETURN_IF_ERROR(Add(saves.extra_bytes, "saved statistics and indices", table_.eager_bytes));
+    const Value activation{.type = Type::Tensor(DType::kFloat32, {}), .kind = ValueKind::kActivation};
+    RS_ASSIGN_OR_RETURN(const int64_t results,
+                        StorageBytes(saves.extra_activation_elements, TouchedBits(activation, options_.precision)));
+    RS_RETURN_IF_ERROR(Add(results, "intermediate results", table_.eager_extra_bytes));
+    RS_RETURN_IF_ERROR(Add(results, "intermediate results", table_.eager_bytes));
     const auto mask = CheckedMultiply(saves.dropout_mask_elements, options_.dropout_mask_bytes);
     if (!mask) return absl::OutOfRangeError("bytes of the dropout mask exceed int64");
     RS_RETURN_IF_ERROR(Add(*mask, "the dropout mask", table_.eager_dropout_mask_bytes));

@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <deque>
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "analysis/ops/evaluate.h"
 #include "analysis/ops/gradient_context.h"
+#include "analysis/ops/infer_rules.h"
 #include "analysis/ops/kernels.h"
 #include "analysis/ops/op_semantics.h"
 
@@ -238,6 +240,19 @@ void PowSaves(const OpContext& ctx, EagerSaves& saves) {
 
 void WhereSaves(const OpContext& ctx, EagerSaves& saves) { saves.values.push_back(ctx.node().inputs[0]); }
 
+// One call of F.gelu keeps its input. Spelled out, 0.5 x (1 + tanh(...)) keeps x (the cube's), 0.5 x, 1 + tanh and
+// tanh.
+void GeluSaves(const OpContext& ctx, EagerSaves& saves) {
+  SavesInput(ctx, saves);
+  if (ctx.attributes().Int("spelled_out", 0) != 0) saves.extra_activation_elements += 3 * ctx.InElements(0);
+}
+
+EagerSavesFn UnarySaves(const UnaryRow& row) {
+  if (row.type == "Gelu") return GeluSaves;
+  if (row.saved == Saved::kInput) return SavesInput;
+  return row.saved == Saved::kOutput ? SavesOutput : nullptr;
+}
+
 void RegisterUnary(OpRegistry& registry) {
   // Backward names must outlive the registry, which lives as long as the process.
   static std::deque<std::string>* const names = new std::deque<std::string>;
@@ -249,9 +264,7 @@ void RegisterUnary(OpRegistry& registry) {
                   .evaluate = EvaluateElementwise,
                   .kernel = ElementwiseKernel,
                   .gradient = UnaryGradient,
-                  .eager_saves = row.saved == Saved::kInput    ? SavesInput
-                                 : row.saved == Saved::kOutput ? SavesOutput
-                                                               : nullptr});
+                  .eager_saves = UnarySaves(row)});
     names->push_back(absl::StrCat(row.type, "Grad"));
     registry.Add({.domain = kReuseScopeDomain,
                   .type = names->back(),
@@ -323,6 +336,7 @@ void RegisterElementwise(OpRegistry& registry) {
   RegisterArithmeticGradients(registry);
   registry.Add({.type = "Dropout",
                 .flops = 2,
+                .infer = InferDropout,
                 .kernel = DropoutKernel,
                 .gradient = DropoutGradient,
                 .differentiable_inputs = 1,

@@ -153,7 +153,7 @@ void LayerNormSaves(const OpContext& ctx, EagerSaves& saves) {
 void RmsNormSaves(const OpContext& ctx, EagerSaves& saves) {
   SavesInput(ctx, saves);
   saves.extra_bytes += LayerNormRows(ctx) * kStatisticBytes;
-  saves.extra_bytes += ctx.InElements(0) * BitWidth(ctx.InType(0).dtype) / 8;
+  saves.extra_activation_elements += ctx.InElements(0);
 }
 void GroupNormSaves(const OpContext& ctx, EagerSaves& saves) {
   SavesInput(ctx, saves);
@@ -185,6 +185,7 @@ void RegisterNormalization(OpRegistry& registry) {
   for (absl::string_view type : {"GroupNormalization", "InstanceNormalization"}) {
     registry.Add({.type = type,
                   .flops = 8,
+                  .infer = InferLikeInput,
                   .kernel = RowNormKernel<ChannelNormRows>,
                   .gradient = GroupNormGradient,
                   .eager_saves = GroupNormSaves});

@@ -78,8 +78,9 @@ enum class Aliasing : uint8_t { kNone, kView, kStridedView };
 // What eager PyTorch's autograd keeps of this node for backward (its derivatives.yaml).
 struct EagerSaves {
   absl::InlinedVector<ValueId, 4> values;  // the ones that are values of the graph
-  int64_t extra_bytes = 0;                 // what has no value here: pool indices, saved statistics
-  int64_t dropout_mask_elements = 0;       // width is a setting: 4 bytes on the CPU, 1 on CUDA
+  int64_t extra_bytes = 0;                 // what has no value here and one width: pool indices, saved statistics
+  int64_t extra_activation_elements = 0;  // what has no value here and the width of an activation: intermediate results
+  int64_t dropout_mask_elements = 0;      // width is a setting: 4 bytes on the CPU, 1 on CUDA
 };
 
 using KernelFn = absl::StatusOr<Kernel> (*)(const OpContext&);

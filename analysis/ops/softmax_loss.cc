@@ -65,7 +65,7 @@ absl::StatusOr<Kernel> NllGradientKernel(const OpContext& ctx) {
 }
 
 void CrossEntropySaves(const OpContext& ctx, EagerSaves& saves) {  // log_softmax's result, and the labels
-  saves.extra_bytes += ctx.InElements(0) * BitWidth(ctx.InType(0).dtype) / 8;
+  saves.extra_activation_elements += ctx.InElements(0);
   saves.values.push_back(ctx.node().inputs[1]);
 }
 

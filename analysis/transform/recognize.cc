@@ -14,8 +14,10 @@ struct Pattern {
   int (*apply)(Matcher&);
 };
 
-// Dropouts go first, so that none stands between what a later pattern looks for.
+// Guards and dropouts go first, so that none stands between what a later pattern looks for.
 constexpr Pattern kPatterns[] = {
+    {"SoftmaxGuard", RemoveSoftmaxGuard},
+    {kRestoredDropout, RestoreAttentionDropout},
     {"Dropout", RemoveIdleDropout},
     {"Gelu", FuseGeluErf},
     {"Gelu", FuseGeluTanh},
@@ -42,6 +44,10 @@ absl::Status AppendLowered(Graph& graph, NodeId id, int nesting, std::vector<Nod
   }
   LowerContext context(graph, id, *semantics);
   RS_RETURN_IF_ERROR(semantics->lower(context));
+  if (context.emitted().empty()) {  // a form that is core already
+    order.push_back(id);
+    return absl::OkStatus();
+  }
   for (NodeId emitted : context.emitted()) RS_RETURN_IF_ERROR(AppendLowered(graph, emitted, nesting + 1, order));
   return absl::OkStatus();
 }

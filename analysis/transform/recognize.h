@@ -19,12 +19,15 @@
 #include "absl/container/btree_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "analysis/ir/graph.h"
 
 namespace reusescope {
 
 // How many were recognized: "Gelu", "Silu", "HardSwish", "LayerNormalization", "RMSNormalization", "attention"
-// (regions) and "Dropout" (evaluation dropouts that were removed). Operators that the file has whole are not counted.
+// (regions), "Dropout" and "SoftmaxGuard" (evaluation dropouts and guards against NaN that were removed). Operators
+// that the file has whole are not counted.
+inline constexpr absl::string_view kRestoredDropout = "attention Dropout";  // see RestoreAttentionDropout
 using RecognizedCounts = absl::btree_map<std::string, int>;
 
 // REQUIRES: shapes are resolved.

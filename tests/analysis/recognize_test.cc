@@ -267,11 +267,30 @@ TEST(RecognizeTest, DropoutOfTrainingStaysUnlessItsRatioIsZero) {
   EXPECT_EQ(OpNames(RecognizeText(absl::Substitute(kText, "0.0")).graph), "Exp");
 }
 
+TEST(RecognizeTest, AttentionDropoutOfATrainingExportTrains) {
+  constexpr absl::string_view kText = R"(g (float[2,8] x) => (float[2,8] y)
+      <float ratio = {0.1}, bool train = {1}> { $0 p = Softmax(a) d = Dropout(p, ratio) y = Exp(d) })";
+  EXPECT_EQ(OpNames(RecognizeText(absl::Substitute(kText, "a = Dropout(x, ratio, train)")).graph),
+            "Dropout Softmax Dropout Exp");
+  // Without another one that trains, it is an evaluation export.
+  EXPECT_EQ(OpNames(RecognizeText(absl::Substitute(kText, "a = Relu(x)")).graph), "Relu Softmax Exp");
+}
+
 TEST(RecognizeTest, DropoutWhoseMaskIsReadStays) {
   const Recognized result = RecognizeText(R"(g (float[2,8] x) => (float[2,8] y, bool[2,8] m)
       { d, m = Dropout(x) y = Exp(d) })");
   EXPECT_EQ(OpNames(result.graph), "Dropout Exp");
 }
+
+INSTANTIATE_TEST_SUITE_P(
+    SoftmaxGuard, FormTest,
+    ::testing::Values(Form{"OfASoftmaxGoes", "p = Softmax(x) n = IsNaN(p) g = Where(n, zero, p) y = Exp(g)",
+                           "Softmax Exp"},
+                      Form{"AnotherValueStays", "p = Softmax(x) n = IsNaN(p) g = Where(n, one, p) y = Exp(g)",
+                           "Softmax IsNaN Where Exp"},
+                      Form{"OfAnythingElseStays", "p = Relu(x) n = IsNaN(p) g = Where(n, zero, p) y = Exp(g)",
+                           "Relu IsNaN Where Exp"}),
+    FormName);
 
 // ------------------------------------------------------------------------------------------------------- attention
 
@@ -316,7 +335,7 @@ INSTANTIATE_TEST_SUITE_P(
         Form{"ScaledOperandsAndGuard",
              "a = Mul(q, half) t = Transpose <perm = [0,1,3,2]> (k) b = Mul(t, half) s = MatMul(a, b) c = Add(s, mask)"
              "p = Softmax <axis = -1> (c) n = IsNaN(p) g = Where(n, zero, p) y = MatMul(g, v)",
-             "Mul Mul MatMul Add Softmax IsNaN Where MatMul"},
+             "Mul Mul MatMul Add Softmax MatMul"},
         Form{"MaskByWhere",
              "t = Transpose <perm = [0,1,3,2]> (k) s = MatMul(q, t) z = Cast <to = 9> (mask) c = Where(z, low, s)"
              "p = Softmax <axis = -1> (c) y = MatMul(p, v)",

@@ -1,3 +1,7 @@
+#include <algorithm>
+#include <vector>
+
+#include "analysis/ops/node_builder.h"
 #include "analysis/transform/patterns/patterns.h"
 
 namespace reusescope {
@@ -12,7 +16,30 @@ bool IsIdle(const Matcher& matcher, const Node& node) {
   return !has_mode || matcher.IsScalar(node.inputs[2], 0) || (has_ratio && matcher.IsScalar(node.inputs[1], 0));
 }
 
+bool SaysItTrains(const Matcher& matcher, const Node& node) {
+  return node.op.since_version >= 12 && node.inputs.size() > 2 && matcher.IsScalar(node.inputs[2], 1);
+}
+
 }  // namespace
+
+int RestoreAttentionDropout(Matcher& matcher) {
+  const std::vector<NodeId> dropouts = matcher.NodesOf("Dropout");
+  const bool training_export = std::any_of(dropouts.begin(), dropouts.end(),
+                                           [&](NodeId id) { return SaysItTrains(matcher, matcher.graph().node(id)); });
+  if (!training_export) return 0;
+  int count = 0;
+  for (NodeId id : dropouts) {
+    const auto& inputs = matcher.graph().node(id).inputs;
+    const bool silent = matcher.graph().node(id).op.since_version >= 12 && inputs.size() == 2;
+    if (!silent || inputs[1] == kNoValue || matcher.IsScalar(inputs[1], 0)) continue;
+    if (!matcher.Is(matcher.Producer(inputs[0]), "Softmax")) continue;
+    const ValueId trains = AddConstant(matcher.graph(), matcher.graph().node(id).name + ".training_mode",
+                                       Literal::Ints({}, {1}, DType::kBool));
+    matcher.graph().node(id).inputs.push_back(trains);
+    ++count;
+  }
+  return count;
+}
 
 int RemoveIdleDropout(Matcher& matcher) {
   int count = 0;

@@ -19,7 +19,10 @@ bool Complete(Matcher& matcher, ValueId x, NodeId anchor, absl::string_view appr
   const NodeId root = matcher.ClimbToProduct(sum, 0.5, {x, sum}, match);
   if (root == kNoNode || !SameType(matcher.graph(), x, matcher.graph().node(root).outputs[0])) return false;
   Attributes attributes;
-  if (!approximate.empty()) attributes.Set("approximate", std::string(approximate));
+  if (!approximate.empty()) {
+    attributes.Set("approximate", std::string(approximate));
+    attributes.Set("spelled_out", int64_t{1});
+  }
   return matcher.Fuse(match, root, {.type = "Gelu", .since_version = 20}, {x}, std::move(attributes));
 }
 

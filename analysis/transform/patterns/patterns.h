@@ -7,12 +7,22 @@
 
 namespace reusescope {
 
+// Dropout(Softmax(x), ratio) without training_mode, in a file whose other Dropouts say that they train -> one that
+// trains. PyTorch's TorchScript exporter leaves the flag out inside attention, so the file drops nothing where the
+// model does.
+int RestoreAttentionDropout(Matcher& matcher);
+
 // Dropout(x) that drops nothing (evaluation, or ratio 0) -> x. A graph output stays, as an Identity.
 int RemoveIdleDropout(Matcher& matcher);
 
+// Where(IsNaN(p), 0, p) of a Softmax p -> p: what PyTorch's exporter writes for rows that are masked as a whole, and
+// its own kernel does in passing.
+int RemoveSoftmaxGuard(Matcher& matcher);
+
 // x * 0.5 * (1 + Erf(x / sqrt(2))) -> Gelu(x), approximate = "none". Factors in any order and grouping.
 int FuseGeluErf(Matcher& matcher);
-// x * 0.5 * (1 + Tanh(0.79788 * (x + 0.044715 * x^3))) -> Gelu(x), approximate = "tanh".
+// x * 0.5 * (1 + Tanh(0.79788 * (x + 0.044715 * x^3))) -> Gelu(x), approximate = "tanh", and spelled_out = 1: such
+// a model is taken to compute it step by step (NewGELU of Transformers), which eager autograd keeps more tensors of.
 int FuseGeluTanh(Matcher& matcher);
 
 // x * Sigmoid(x) -> Silu(x)
