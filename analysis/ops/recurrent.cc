@@ -359,12 +359,12 @@ absl::Status CellGradient(GradientContext& ctx) {
 
 // ---- What eager PyTorch keeps.
 
-// A state at one end: the value if the graph has it, else as many bytes (PyTorch makes zeros).
+// A state at one end: the value if the graph has it, else as many elements (PyTorch makes zeros).
 void SavesState(const OpContext& ctx, const Sizes& sizes, ValueId value, EagerSaves& saves) {
   if (value != kNoValue && ctx.graph().value(value).kind != ValueKind::kConstant) {
     saves.values.push_back(value);
   } else {
-    saves.extra_bytes += sizes.directions * sizes.batch * sizes.hidden * BitWidth(ctx.InType(kX).dtype) / 8;
+    saves.extra_activation_elements += sizes.directions * sizes.batch * sizes.hidden;
   }
 }
 
@@ -377,7 +377,7 @@ void CellSaves(const OpContext& ctx, EagerSaves& saves) {
   const Cell& cell = CellOf(ctx.node().op);
   SavesState(ctx, *sizes, input(kInitialH), saves);
   if (!cell.has_cell_state) {
-    saves.extra_bytes += cell.eager_per_unit * sizes->units() * BitWidth(ctx.InType(kX).dtype) / 8;
+    saves.extra_activation_elements += cell.eager_per_unit * sizes->units();
     return;
   }
   SavesOutput(ctx, saves);

@@ -208,7 +208,7 @@ absl::Status ReduceGradient(GradientContext& ctx) {
 void ReduceSaves(const OpContext& ctx, EagerSaves& saves) {
   const ReductionRow* row = FindRow(ctx.node().op.type);
   if (row->type == "ReduceLogSum") {
-    saves.extra_bytes += ctx.OutElements(0) * BitWidth(ctx.OutType(0).dtype) / 8;
+    saves.extra_activation_elements += ctx.OutElements(0);
     return;
   }
   if (row->needs_x) SavesInput(ctx, saves);

@@ -265,20 +265,20 @@ TEST(Recurrent, EagerLstmKeepsInputOutputAndStates) {
   const Layer layer = AddLayer(b, kCells[0]);
   const EagerSaves saves = b.EagerSavesOf(layer.y[0]);
   EXPECT_THAT(saves.values, UnorderedElementsAre(layer.x, layer.y[0], layer.h0, layer.c0, layer.y[1], layer.y[2]));
-  EXPECT_EQ(saves.extra_bytes, 0);
+  EXPECT_EQ(saves.extra_activation_elements, 0);
   // Without initial states PyTorch makes zeros, and keeps those.
   const EagerSaves zeros = b.EagerSavesOf(AddLayer(b, kCells[0], 1, {}, /*states=*/false).y[0]);
   EXPECT_EQ(zeros.values.size(), 4u);
-  EXPECT_EQ(zeros.extra_bytes, 2 * kBatch * kHidden * 4);
+  EXPECT_EQ(zeros.extra_activation_elements, 2 * kBatch * kHidden);
 }
 
 TEST(Recurrent, EagerGruAndRnnKeepNumbersOfEveryStep) {
   GraphBuilder b;
   const Layer gru = AddLayer(b, kCells[1]);
   EXPECT_THAT(b.EagerSavesOf(gru.y[0]).values, UnorderedElementsAre(gru.x, gru.h0));
-  EXPECT_EQ(b.EagerSavesOf(gru.y[0]).extra_bytes, 7 * kSteps * kBatch * kHidden * 4);
+  EXPECT_EQ(b.EagerSavesOf(gru.y[0]).extra_activation_elements, 7 * kSteps * kBatch * kHidden);
   const Layer rnn = AddLayer(b, kCells[2]);
-  EXPECT_EQ(b.EagerSavesOf(rnn.y[0]).extra_bytes, kSteps * kBatch * kHidden * 4);
+  EXPECT_EQ(b.EagerSavesOf(rnn.y[0]).extra_activation_elements, kSteps * kBatch * kHidden);
 }
 
 TEST(Recurrent, SequenceLengthsHaveNoGradient) {

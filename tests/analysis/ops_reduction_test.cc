@@ -73,7 +73,7 @@ TEST(Reduction, EagerKeepsWhatTheDerivativeNames) {
     const ValueId y = b.Node(c.op, {x, b.Constant("axes", {1})}, Shape{2, 1, 4});
     const EagerSaves saves = b.EagerSavesOf(y);
     const bool log = std::string(c.op) == "ReduceLogSum";  // log keeps the sum, which is no value here
-    EXPECT_EQ(saves.extra_bytes, log ? kOut * 4 : 0);
+    EXPECT_EQ(saves.extra_activation_elements, log ? kOut : 0);
     absl::InlinedVector<ValueId, 4> expected;
     if (c.needs_x) expected.push_back(x);
     if (c.needs_y && !log) expected.push_back(y);
