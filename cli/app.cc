@@ -25,11 +25,11 @@ constexpr const char* kDescription =
     "It never runs the model and never reads its weights.";
 
 constexpr const char* kExamples =
-    "  reusescope analyze resnet50.onnx --batch 32 --hardware a100-sxm4-80gb   the whole report\n"
-    "  reusescope analyze gpt2.onnx --dim sequence=1024 --format json          the same for a program\n"
-    "  reusescope graph resnet50.onnx --after=differentiate                    the training graph as text\n"
-    "  reusescope devices                                                      the devices it knows\n"
-    "  reusescope explain reuse-distance                                       what a word of the report means\n";
+    "  reusescope analyze resnet50.onnx --batch 32 --hardware a100-sxm-80gb   the whole report\n"
+    "  reusescope analyze gpt2.onnx --dim sequence=1024 --format json         the same for a program\n"
+    "  reusescope graph resnet50.onnx --after=differentiate                   the training graph\n"
+    "  reusescope devices                                                     the devices it knows\n"
+    "  reusescope explain reuse-distance                                      what a word means\n";
 
 std::vector<std::string> NamesOf(const CLI::App& app) {
   std::vector<std::string> names;
@@ -66,7 +66,9 @@ std::string UnknownArgument(const CLI::App& app) {
 
 std::string UsageMessage(const CLI::App& app, const CLI::ParseError& error) {
   const bool selected = !app.get_subcommands().empty();
-  if (error.get_name() == "ExtrasError" || (error.get_name() == "RequiredError" && !selected)) {
+  const bool extra = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr;
+  const bool missing = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr;
+  if (extra || (missing && !selected)) {
     return UnknownArgument(app);
   }
   return error.what();

@@ -9,7 +9,7 @@
 #include <functional>
 #include <memory>
 
-#include "CLI/App.hpp"
+#include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 
 namespace reusescope::cli {

@@ -71,12 +71,21 @@ std::string Facts(const Hardware& device) {
   return absl::StrJoin(facts, " · ");
 }
 
+// Wrapped to the terminal, later lines indented further.
+std::string Hanging(absl::string_view text, const Terminal& terminal) {
+  std::string out;
+  for (const std::string& line : Wrap(text, terminal.width - 6)) {
+    absl::StrAppend(&out, out.empty() ? "  " : "      ", line, "\n");
+  }
+  return out;
+}
+
 std::string RenderNumbers(const Hardware& device, const Terminal& terminal, SourceList& sources) {
-  TableLayout table({{.header = "number"},
+  TableLayout table({{.header = "number", .flexible = true},
                      {.header = "value", .align = Align::kNumber},
                      {.header = "standing"},
-                     {.header = "source", .align = Align::kRight},
-                     {.header = "note", .flexible = true}});
+                     {.header = "source", .align = Align::kRight}});
+  std::string notes;
   for (const SourcedNumber& number : Provenance(device)) {
     std::string source(kNotApplicable);
     if (!number.source.empty()) {
@@ -84,10 +93,10 @@ std::string RenderNumbers(const Hardware& device, const Terminal& terminal, Sour
           number.retrieved.empty() ? number.source : absl::StrCat(number.source, " (", number.retrieved, ")");
       source = absl::StrCat("[", sources.NumberOf(dated), "]");
     }
-    const std::string note = number.note.empty() && number.standing != Standing::kCited ? "-" : number.note;
-    table.AddRow({number.label, NumberCell(number), std::string(StandingName(number.standing)), source, note});
+    table.AddRow({number.label, NumberCell(number), std::string(StandingName(number.standing)), source});
+    if (!number.note.empty()) absl::StrAppend(&notes, Hanging(absl::StrCat(number.label, ": ", number.note), terminal));
   }
-  return table.Render(terminal.width, terminal.palette);
+  return absl::StrCat(table.Render(terminal.width, terminal.palette), notes.empty() ? "" : "\n", notes);
 }
 
 }  // namespace
@@ -135,7 +144,9 @@ std::string RenderDevice(const Hardware& device, const Terminal& terminal) {
                                  "\n\n", RenderNumbers(device, terminal, sources));
   if (!sources.sources().empty()) absl::StrAppend(&out, "\n");
   int number = 0;
-  for (const std::string& source : sources.sources()) absl::StrAppend(&out, "  [", ++number, "] ", source, "\n");
+  for (const std::string& source : sources.sources()) {
+    absl::StrAppend(&out, Hanging(absl::StrCat("[", ++number, "] ", source), terminal));
+  }
   for (const auto& [rule, reason] : device.waivers) {
     absl::StrAppend(&out, "\n  breaks the rule '", rule, "' on purpose: ", reason, "\n");
   }

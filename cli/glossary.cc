@@ -87,7 +87,7 @@ constexpr Term kGlossary[] = {
      "matrix units. Accumulation is 32-bit in every mode.",
      "", "option: --precision; JSON: settings.precision"},
 
-    {"reuse-factor", Topic::kReuse, "reuse-factors,intra-layer-reuse",
+    {"reuse-factor", Topic::kReuse, "reuse-factors,intra-layer-reuse,intra-layer",
      "How often one element of an operand is used inside its kernel: what an ideal on-chip memory saves within a "
      "layer. Of a "
      "weight it is weight reuse, of an input input reuse (with the overlap of windows: convolutional reuse), of an "

@@ -5,8 +5,7 @@
 
 #include <string>
 
-#include "CLI/App.hpp"
-#include "CLI/Formatter.hpp"
+#include "CLI/CLI.hpp"
 
 namespace reusescope::cli {
 

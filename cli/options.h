@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "CLI/App.hpp"
+#include "CLI/CLI.hpp"
 #include "analysis/pipeline.h"
 #include "cli/terminal.h"
 

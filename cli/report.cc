@@ -42,7 +42,7 @@ std::vector<TensorRow> TensorRows(const Graph& graph, const std::vector<ValueId>
 SettingsSection MakeSettings(const Analysis& analysis, bool bare_peak) {
   const AnalysisOptions& options = analysis.options;
   SettingsSection settings;
-  settings.batch = SamplesPerStep(analysis);
+  settings.batch = BatchOf(analysis.training.graph);
   settings.dims.assign(options.shapes.dims.begin(), options.shapes.dims.end());
   for (const auto& [name, shape] : options.shapes.inputs) {
     settings.inputs.emplace_back(name, absl::StrJoin(shape, "x"));
@@ -64,12 +64,17 @@ SettingsSection MakeSettings(const Analysis& analysis, bool bare_peak) {
   return settings;
 }
 
-ReuseFactors FactorsOf(const Graph& graph, NodeId id) {
+// Reuse factors and, of a backward kernel, which gradient it writes: both are the kernel's to tell.
+void DescribeKernel(const Graph& graph, NodeId id, LayerRow& layer) {
   const OpSemantics* semantics = OpRegistry::Get().Find(graph.node(id).op);
-  if (semantics == nullptr || semantics->kernel == nullptr) return {};
+  if (semantics == nullptr || semantics->kernel == nullptr) return;
   const absl::StatusOr<Kernel> kernel = semantics->kernel(OpContext(graph, id, *semantics));
-  if (!kernel.ok()) return {};
-  return ComputeReuseFactors(*kernel).value_or(ReuseFactors());
+  if (!kernel.ok()) return;
+  layer.reuse_factors = ComputeReuseFactors(*kernel).value_or(ReuseFactors());
+  for (const Access& access : kernel->accesses) {
+    const bool gradient = access.role == Role::kDX || access.role == Role::kDW;
+    if (access.writes && gradient && layer.gradient.empty()) layer.gradient = std::string(RoleName(access.role));
+  }
 }
 
 // The forward node whose place in the model a node has: itself, or the node whose gradient it computes.
@@ -95,9 +100,11 @@ LayerRow MakeLayer(const Analysis& analysis, const std::vector<DeviceSection>& d
                  .op = OpKeyString(node.op),
                  .phase = kernel.phase,
                  .known = kernel.known,
-                 .work = WorkOf(kernel),
-                 .reuse_factors = FactorsOf(graph, kernel.node)};
-  const int32_t block = analysis.blocks.InnermostOf(ForwardNodeOf(graph, kernel.node));
+                 .work = WorkOf(kernel)};
+  const NodeId forward = ForwardNodeOf(graph, kernel.node);
+  layer.label = !node.module.empty() ? node.module : forward != kNoNode ? graph.node(forward).name : node.name;
+  DescribeKernel(graph, kernel.node, layer);
+  const int32_t block = analysis.blocks.InnermostOf(forward);
   if (block != kNoBlock) layer.block = analysis.blocks.blocks[block].name;
   for (const DeviceSection& device : devices) {
     const KernelBound& bound = device.roofline.kernels[index].Headline();
@@ -119,11 +126,17 @@ int32_t OutermostGroup(const Analysis& analysis, NodeId node) {
 
 std::string FirstComponent(absl::string_view module) { return std::string(module.substr(0, module.find('.'))); }
 
-// Folds layers into rows: blocks by their outermost group, what is outside by the top of the module tree.
+// Folds layers into rows: blocks by their outermost group, what is outside by the top of the module tree. A kernel
+// between two blocks of a group, in the module that the group is named after, counts with them (the ReLU after a
+// ResNet's Add).
 std::vector<GroupRow> MakeGroups(const Analysis& analysis, const std::vector<LayerRow>& layers) {
   const Graph& graph = analysis.training.graph;
   std::vector<GroupRow> rows;
   std::map<std::pair<int32_t, std::string>, size_t> row_of;
+  std::map<std::string, int32_t> group_of_name;
+  for (const Block& block : analysis.blocks.blocks) {
+    if (block.parent == kNoBlock) group_of_name.emplace(analysis.blocks.groups[block.group].name, block.group);
+  }
   GroupRow updates{.name = analysis.training.optimizer, .kind = "update"};
   for (size_t k = 0; k < layers.size(); ++k) {
     const LayerRow& layer = layers[k];
@@ -132,11 +145,13 @@ std::vector<GroupRow> MakeGroups(const Analysis& analysis, const std::vector<Lay
       updates.work.Add(layer.work);
       continue;
     }
-    const int32_t group = OutermostGroup(analysis, node);
+    int32_t group = OutermostGroup(analysis, node);
     const NodeId forward = ForwardNodeOf(graph, node);
     const std::string outside = !layer.module.empty() ? FirstComponent(layer.module)
                                 : forward != kNoNode  ? graph.node(forward).op.type
                                                       : graph.node(node).op.type;
+    const auto same_module = group_of_name.find(outside);
+    if (group < 0 && same_module != group_of_name.end()) group = same_module->second;
     const auto [place, is_new] = row_of.try_emplace({group, group < 0 ? outside : ""}, rows.size());
     if (is_new && group < 0) rows.push_back({.name = outside});
     if (is_new && group >= 0) {
@@ -191,12 +206,11 @@ std::vector<CurveRow> MakeCurve(const LruCurve& lru, const ManagedCurve& managed
   return rows;
 }
 
-absl::StatusOr<DeviceSection> MakeDevice(const Analysis& analysis, const LruCurve& lru, const ManagedCurve& managed,
-                                         const Hardware& hardware, bool bare_peak) {
+absl::StatusOr<DeviceSection> MakeDevice(const Analysis& analysis, const Hardware& hardware, bool bare_peak) {
   RS_ASSIGN_OR_RETURN(const RooflineDevice rates,
                       RatesOf(hardware, analysis.options.precision, {.bare_peak = bare_peak}));
-  RS_ASSIGN_OR_RETURN(Roofline roofline,
-                      ComputeRoofline(analysis.cost, lru, managed, rates, {.batch = SamplesPerStep(analysis)}));
+  RS_ASSIGN_OR_RETURN(Roofline roofline, ComputeRoofline(analysis.cost, analysis.lru, analysis.managed, rates,
+                                                         {.batch = BatchOf(analysis.training.graph)}));
   DeviceSection device{.hardware = hardware, .roofline = std::move(roofline)};
   for (const KernelTime& kernel : device.roofline.kernels) {
     const double memory_seconds = kernel.Headline().memory_seconds;
@@ -224,16 +238,6 @@ void Work::Add(const Work& other) {
   }
 }
 
-int64_t SamplesPerStep(const Analysis& analysis) {
-  if (analysis.options.shapes.batch.has_value()) return *analysis.options.shapes.batch;
-  const Graph& graph = analysis.training.graph;
-  for (ValueId input : graph.inputs) {
-    const Type& type = graph.value(input).type;
-    if (type.IsTensor() && type.has_shape && type.rank() > 0 && type.shape[0] > 0) return type.shape[0];
-  }
-  return 1;
-}
-
 absl::StatusOr<Report> MakeReport(const Analysis& analysis, const std::vector<Hardware>& devices,
                                   const ReportOptions& options) {
   Report report;
@@ -246,10 +250,8 @@ absl::StatusOr<Report> MakeReport(const Analysis& analysis, const std::vector<Ha
   report.notes = analysis.notes;
   report.coverage = analysis.coverage;
 
-  RS_ASSIGN_OR_RETURN(const LruCurve lru, ComputeLruCurve(analysis.cost));
-  RS_ASSIGN_OR_RETURN(const ManagedCurve managed, ComputeManagedCurve(analysis.cost, lru));
   for (const Hardware& hardware : devices) {
-    RS_ASSIGN_OR_RETURN(DeviceSection device, MakeDevice(analysis, lru, managed, hardware, options.bare_peak));
+    RS_ASSIGN_OR_RETURN(DeviceSection device, MakeDevice(analysis, hardware, options.bare_peak));
     report.devices.push_back(std::move(device));
   }
   for (size_t k = 0; k < analysis.cost.kernels.size(); ++k) {
@@ -265,13 +267,13 @@ absl::StatusOr<Report> MakeReport(const Analysis& analysis, const std::vector<Ha
   report.groups = MakeGroups(analysis, report.layers);
   report.blocks = MakeBlocks(analysis.blocks);
   report.scopes = MakeScopes(analysis.reuse);
-  report.curve = MakeCurve(lru, managed, report.devices, options.extra_capacities);
-  report.minimum_traffic_bytes = lru.minimum_bytes();
-  report.saturation_capacity_bytes = lru.saturation_bytes();
+  report.curve = MakeCurve(analysis.lru, analysis.managed, report.devices, options.extra_capacities);
+  report.minimum_traffic_bytes = analysis.lru.minimum_bytes();
+  report.saturation_capacity_bytes = analysis.lru.saturation_bytes();
   report.memory = analysis.memory;
   if (analysis.memory.peak_kernel >= 0) {
     const LayerRow& peak = report.layers[analysis.memory.peak_kernel];
-    report.peak_layer = peak.label();
+    report.peak_layer = peak.label;
     report.peak_phase = peak.phase;
   }
   return report;

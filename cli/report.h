@@ -74,16 +74,15 @@ struct LayerTime {
 struct LayerRow {
   std::string name;    // the node's
   std::string module;  // in the module tree; "" when the file tells nothing
+  std::string label;   // what a reader looks for: the module, else the name of the forward node
   std::string op;      // "Conv-11"
   Phase phase = Phase::kForward;
   std::string block;  // innermost; "" outside
   bool known = true;
   Work work;  // of this kernel alone
   ReuseFactors reuse_factors;
+  std::string gradient;  // "dX" or "dW": what a backward kernel computes; ""
   std::vector<LayerTime> times;
-
-  // What a reader looks for: the module, else the node's name.
-  const std::string& label() const { return module.empty() ? name : module; }
 };
 
 // Kernels that belong together: the blocks of a group (all phases), or a part of the model outside any block.
@@ -154,9 +153,6 @@ struct ReportOptions {
 
 absl::StatusOr<Report> MakeReport(const Analysis& analysis, const std::vector<Hardware>& devices,
                                   const ReportOptions& options);
-
-// Samples of one step: --batch, else the leading dimension of the first input that has one.
-int64_t SamplesPerStep(const Analysis& analysis);
 
 // Indices of the `count` kernels that take most time on the first device (without one: most FLOPs, then bytes).
 std::vector<int> TopLayers(const Report& report, int count);

@@ -12,6 +12,7 @@ namespace reusescope::cli {
 namespace {
 
 constexpr int kGap = 2;
+constexpr int kLegible = 24;
 constexpr int kMinFlexible = 8;
 
 // "97.5 MiB" -> "97.5", " MiB". What does not start like a number has no unit.
@@ -53,18 +54,22 @@ std::vector<TableLayout::Measured> TableLayout::Measure(int width, bool with_hea
     for (const Measured& column : layout) sum += column.shown ? column.width + kGap : 0;
     return sum;
   };
+  const auto shrink = [&](int least) {
+    while (total() > width) {
+      Measured* widest = nullptr;
+      for (size_t c = 0; c < columns_.size(); ++c) {
+        const bool candidate = columns_[c].flexible && layout[c].shown && layout[c].width > least;
+        if (candidate && (widest == nullptr || layout[c].width > widest->width)) widest = &layout[c];
+      }
+      if (widest == nullptr) return;
+      --widest->width;
+    }
+  };
+  shrink(kLegible);
   for (int level = 9; level > 0 && total() > width; --level) {
     for (size_t c = 0; c < columns_.size(); ++c) layout[c].shown &= columns_[c].drop != level;
   }
-  while (total() > width) {
-    Measured* widest = nullptr;
-    for (size_t c = 0; c < columns_.size(); ++c) {
-      const bool candidate = columns_[c].flexible && layout[c].shown && layout[c].width > kMinFlexible;
-      if (candidate && (widest == nullptr || layout[c].width > widest->width)) widest = &layout[c];
-    }
-    if (widest == nullptr) break;
-    --widest->width;
-  }
+  shrink(kMinFlexible);
   return layout;
 }
 

@@ -10,9 +10,9 @@
 //   forward   263 G
 //   backward  517 G
 //
-// Where the table is wider than the terminal: first columns with `drop` > 0 go (the largest first), then columns with
-// `flexible` are shortened in the middle, the widest first, down to 8 columns. Text at the right edge is never followed
-// by spaces.
+// Where the table is wider than the terminal: columns with `flexible` are shortened in the middle, the widest first,
+// while they stay legible (24 columns); then columns with `drop` > 0 go, the largest first; then the flexible ones
+// shrink on, down to 8 columns. Text at the right edge is never followed by spaces.
 
 #ifndef REUSESCOPE_CLI_TABLE_LAYOUT_H_
 #define REUSESCOPE_CLI_TABLE_LAYOUT_H_

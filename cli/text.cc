@@ -4,6 +4,7 @@
 #include <numeric>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -44,6 +45,17 @@ size_t Advance(absl::string_view text, int count) {
   return position;
 }
 
+// "12.3" and "ms," belong on one line.
+bool IsUnitOf(absl::string_view number, absl::string_view word) {
+  static constexpr absl::string_view kUnits[] = {"%", "B", "s", "h", "min", "k", "M", "G", "T"};
+  number.remove_prefix(std::min(number.find_first_not_of("(<-"), number.size()));
+  if (number.empty() || !absl::ascii_isdigit(number[0])) return false;
+  word = word.substr(0, word.find_last_not_of(".,;)") + 1);
+  const bool binary = word.size() == 3 && absl::EndsWith(word, "iB");
+  const bool small = absl::EndsWith(word, "s") && DisplayWidth(word) == 2;
+  return binary || small || absl::EndsWith(word, "/s") || absl::c_linear_search(kUnits, word);
+}
+
 int EditDistance(absl::string_view a, absl::string_view b) {
   std::vector<int> row(b.size() + 1);
   std::iota(row.begin(), row.end(), 0);
@@ -75,8 +87,18 @@ std::string Shorten(absl::string_view text, int width) {
 }
 
 std::vector<std::string> Wrap(absl::string_view text, int width) {
-  std::vector<std::string> lines;
+  std::vector<std::string> words;
+  std::string previous;
   for (absl::string_view word : absl::StrSplit(text, ' ', absl::SkipEmpty())) {
+    if (!words.empty() && IsUnitOf(previous, word)) {
+      absl::StrAppend(&words.back(), " ", word);
+    } else {
+      words.emplace_back(word);
+    }
+    previous = std::string(word);
+  }
+  std::vector<std::string> lines;
+  for (const std::string& word : words) {
     if (!lines.empty() && DisplayWidth(lines.back()) + 1 + DisplayWidth(word) <= width) {
       absl::StrAppend(&lines.back(), " ", word);
     } else {

@@ -17,7 +17,8 @@ int DisplayWidth(absl::string_view text);
 // At most `width` columns; what does not fit goes from the middle, where names differ least: "layer1…conv2/Conv".
 std::string Shorten(absl::string_view text, int width);
 
-// `text` broken at spaces into lines of at most `width` columns; a longer word has a line of its own.
+// `text` broken at spaces into lines of at most `width` columns; a longer word has a line of its own. A number stays
+// with its unit: no break in "12.3 ms".
 std::vector<std::string> Wrap(absl::string_view text, int width);
 
 // A name out of a file, safe to print: control characters (an escape sequence could rewrite the terminal) and bytes

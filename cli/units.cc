@@ -67,7 +67,7 @@ std::string FormatRatio(double ratio) {
   const double magnitude = std::fabs(ratio);
   if (magnitude == 0) return "0";
   if (magnitude < 0.001) return fmt::format("{:.2e}", ratio);
-  if (magnitude < 0.9995) return fmt::format("{:.3g}", ratio);
+  if (magnitude < 0.9995) return fmt::format("{:.3f}", ratio);
   if (magnitude < 999.5) return ThreeDigits(ratio);
   if (magnitude < 99999.5) return FormatExact(std::llround(ratio));
   return FormatCount(ratio);

@@ -31,7 +31,7 @@ std::string FormatBytes(int64_t bytes);
 std::string FormatRate(double per_second, absl::string_view unit);
 // "95.1 µs", "12.3 ms", "2.5 min".
 std::string FormatSeconds(double seconds);
-// A plain ratio: "0.0123", "23.4", "1,234".
+// A plain ratio: "0.012", "23.4", "1,234".
 std::string FormatRatio(double ratio);
 // Of a share in [0, 1]: "12.3 %". What is not zero does not look like it: "<0.1 %".
 std::string FormatPercent(double share);

@@ -33,7 +33,7 @@ std::string TimeSentence(const Report& report, const DeviceSection& device) {
                                 ? absl::StrCat(FormatPercent(share), " of it in kernels that wait for memory")
                                 : absl::StrCat(FormatPercent(1 - share), " of it in kernels that are bound by compute");
   return absl::StrCat("On ", device.hardware.display_name, " ", StepName(report), " takes at least ",
-                      FormatSeconds(step.step_seconds), " (", FormatCount(step.samples_per_second), " samples/s), ",
+                      FormatSeconds(step.step_seconds), " (", FormatRatio(step.samples_per_second), " samples/s), ",
                       bound, FitClause(report, device), ".");
 }
 

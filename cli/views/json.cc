@@ -99,6 +99,7 @@ Json LayersJson(const Report& report) {
                    {"module", layer.module},
                    {"op", layer.op},
                    {"phase", std::string(PhaseName(layer.phase))},
+                   {"gradient", NullIfEmpty(layer.gradient)},
                    {"block", NullIfEmpty(layer.block)},
                    {"known", layer.known},
                    {"macs", layer.work.macs},

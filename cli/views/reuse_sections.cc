@@ -21,10 +21,10 @@ Part ScopesPart(const Report& report) {
   Part part{.columns = {{.header = "scope"},
                         {.header = "edges", .align = Align::kRight},
                         {.header = "fetched again", .align = Align::kNumber},
-                        {.header = "saved if kept", .align = Align::kNumber},
-                        {.header = "of the step's bytes", .align = Align::kRight},
-                        {.header = "half of it from", .align = Align::kNumber},
-                        {.header = "all of it from", .align = Align::kNumber}}};
+                        {.header = "could save", .align = Align::kNumber},
+                        {.header = "of the step", .align = Align::kRight},
+                        {.header = "half from", .align = Align::kNumber},
+                        {.header = "all from", .align = Align::kNumber}}};
   for (const ScopeRow& row : report.scopes) {
     const bool intra = row.scope == ReuseScope::kIntraLayer;
     const bool none = intra || row.edges == 0;
@@ -70,7 +70,7 @@ std::vector<Cell> PolicyRow(const std::string& device, const std::string& policy
       policy,
       FormatBytes(step.traffic_bytes),
       FormatSeconds(step.step_seconds),
-      FormatCount(step.samples_per_second),
+      FormatRatio(step.samples_per_second),
       Cell(FormatPercent(step.memory_bound_share), step.memory_bound_share >= 0.5 ? Style::kMemory : Style::kCompute),
       FormatRate(step.average_bandwidth_bytes_per_second, "B"),
       FormatPercent(step.compute_utilization)};
@@ -85,7 +85,7 @@ std::vector<Cell> PrefetchRow(const Report& report, const DeviceSection& device)
           "  and prefetched",
           FormatBytes(traffic),
           FormatSeconds(step),
-          FormatCount(step > 0 ? static_cast<double>(report.settings.batch) / step : 0),
+          FormatRatio(step > 0 ? static_cast<double>(report.settings.batch) / step : 0),
           std::string(kNotApplicable),
           FormatRate(step > 0 ? static_cast<double>(traffic) / step : 0, "B"),
           FormatPercent(step > 0 ? times.compute_seconds / step : 0)};
@@ -96,7 +96,7 @@ Part PoliciesPart(const Report& report) {
                         {.header = "on-chip memory holds"},
                         {.header = "traffic", .align = Align::kNumber},
                         {.header = "time", .align = Align::kNumber},
-                        {.header = "samples/s", .align = Align::kNumber},
+                        {.header = "samples/s", .align = Align::kRight},
                         {.header = "mem-bound", .align = Align::kRight},
                         {.header = "bandwidth", .align = Align::kNumber, .drop = 1},
                         {.header = "compute busy", .align = Align::kRight, .drop = 2}}};
@@ -118,8 +118,9 @@ Section ReuseSection(const Report& report) {
   Section section{.title = "Reuse across kernels"};
   section.parts.push_back(ScopesPart(report));
   section.parts.push_back(
-      {.text = "intra-layer is what a kernel without any reuse would fetch beyond its own bytes; its share is not of "
-               "the step's bytes.",
+      {.text =
+           "Could save: fetches and write-backs, if everything of the scope were kept on chip; half and all of it take "
+           "these capacities under LRU. Intra-layer is what kernels without any reuse would fetch beyond their bytes.",
        .style = Style::kQuiet});
   section.parts.push_back(CurvePart(report));
   if (!report.devices.empty()) section.parts.push_back(PoliciesPart(report));

@@ -113,16 +113,19 @@ Part LayersPart(const Report& report, int top) {
                         {.header = "phase"},
                         {.header = "FLOPs", .align = Align::kNumber},
                         {.header = "bytes", .align = Align::kNumber},
-                        {.header = "FLOP/B", .align = Align::kRight}}};
+                        {.header = "FLOP/B", .align = Align::kRight, .drop = 1}}};
   for (size_t d = 0; d < report.devices.size(); ++d) {
     part.columns.push_back({.header = DeviceColumnName(report, d), .align = Align::kNumber});
     part.columns.push_back({.header = "bound"});
   }
   for (int index : TopLayers(report, top)) {
     const LayerRow& layer = report.layers[index];
-    std::vector<Cell> cells = {Printable(layer.label()),      ShortOp(layer.op),
-                               PhaseCell(layer.phase),        layer.known ? CountCell(layer.work.flops) : "unknown",
-                               FormatBytes(layer.work.bytes), FormatRatio(layer.work.intensity())};
+    std::vector<Cell> cells = {Printable(layer.label),
+                               absl::StrCat(ShortOp(layer.op), layer.gradient.empty() ? "" : " ", layer.gradient),
+                               PhaseCell(layer.phase),
+                               layer.known ? CountCell(layer.work.flops) : "unknown",
+                               FormatBytes(layer.work.bytes),
+                               FormatRatio(layer.work.intensity())};
     for (const LayerTime& time : layer.times) {
       cells.emplace_back(FormatSeconds(time.seconds));
       cells.emplace_back(std::string(BoundName(time.bound)),

@@ -1,0 +1,190 @@
+// Where the time of an analysis goes, stage by stage, and how it grows with the size of the graph.
+//
+//   build/release/bench/analyze_bench --benchmark_filter=Chain
+//
+// Models come from models/; chains are made in memory: n nodes, every second one a matrix product with its own weights.
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "analysis/measure/cache.h"
+#include "analysis/pipeline.h"
+#include "benchmark/benchmark.h"
+#include "cli/report.h"
+#include "cli/views/views.h"
+#include "importer/load_model.h"
+#include "onnx/onnx_pb.h"
+
+namespace reusescope {
+namespace {
+
+const char* const kModels[] = {"lenet5", "resnet50", "vgg16", "vit_b_16", "bert_base", "gpt2"};
+
+std::string PathOf(int64_t model) { return std::string(REUSESCOPE_SOURCE_DIR "/models/") + kModels[model] + ".onnx"; }
+
+// Stops the benchmark when a stage fails: a fast error is no result.
+template <typename T>
+bool Fails(benchmark::State& state, const absl::StatusOr<T>& result) {
+  if (result.ok()) return false;
+  state.SkipWithError(std::string(result.status().message()).c_str());
+  return true;
+}
+
+void AllModels(benchmark::internal::Benchmark* benchmark) {
+  for (size_t i = 0; i < std::size(kModels); ++i) benchmark->Arg(static_cast<int64_t>(i));
+  benchmark->Unit(benchmark::kMillisecond);
+}
+
+void Load(benchmark::State& state) {
+  state.SetLabel(kModels[state.range(0)]);
+  for (auto _ : state) {
+    const absl::StatusOr<Model> model = LoadModel(PathOf(state.range(0)));
+    if (Fails(state, model)) return;
+  }
+}
+BENCHMARK(Load)->Apply(AllModels);
+
+// The graph after a stage, loading not counted.
+void BuildUntil(benchmark::State& state, Stage stage) {
+  state.SetLabel(kModels[state.range(0)]);
+  for (auto _ : state) {
+    state.PauseTiming();
+    absl::StatusOr<Model> model = LoadModel(PathOf(state.range(0)));
+    if (Fails(state, model)) return;
+    std::vector<std::string> notes;
+    state.ResumeTiming();
+    const absl::StatusOr<TrainingGraph> training = BuildGraph(*std::move(model), {}, stage, notes);
+    if (Fails(state, training)) return;
+  }
+}
+void Resolve(benchmark::State& state) { BuildUntil(state, Stage::kShapes); }
+void ResolveAndDifferentiate(benchmark::State& state) { BuildUntil(state, Stage::kOptimizer); }
+BENCHMARK(Resolve)->Apply(AllModels);
+BENCHMARK(ResolveAndDifferentiate)->Apply(AllModels);
+
+// The tables of a finished graph, one by one.
+class Tables : public benchmark::Fixture {
+ public:
+  void SetUp(const benchmark::State& state) override {
+    absl::StatusOr<Model> model = LoadModel(PathOf(state.range(0)));
+    if (!model.ok()) return;
+    absl::StatusOr<Analysis> analysis = Analyze(*std::move(model), {.shapes = {.batch = 32}});
+    if (analysis.ok()) analysis_ = std::make_unique<Analysis>(*std::move(analysis));
+  }
+  void TearDown(const benchmark::State&) override { analysis_.reset(); }
+
+ protected:
+  bool Ready(benchmark::State& state) const {
+    state.SetLabel(kModels[state.range(0)]);
+    if (analysis_ == nullptr) state.SkipWithError("the model cannot be analysed");
+    return analysis_ != nullptr;
+  }
+  std::unique_ptr<Analysis> analysis_;
+};
+
+BENCHMARK_DEFINE_F(Tables, Cost)(benchmark::State& state) {
+  if (!Ready(state)) return;
+  for (auto _ : state) benchmark::DoNotOptimize(ComputeCost(analysis_->training, {}));
+}
+BENCHMARK_DEFINE_F(Tables, Blocks)(benchmark::State& state) {
+  if (!Ready(state)) return;
+  for (auto _ : state) benchmark::DoNotOptimize(FindBlocks(analysis_->training.graph));
+}
+BENCHMARK_DEFINE_F(Tables, Reuse)(benchmark::State& state) {
+  if (!Ready(state)) return;
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(ComputeReuse(analysis_->training, analysis_->cost, analysis_->blocks));
+  }
+}
+BENCHMARK_DEFINE_F(Tables, Memory)(benchmark::State& state) {
+  if (!Ready(state)) return;
+  for (auto _ : state) benchmark::DoNotOptimize(ComputeMemory(analysis_->training, analysis_->cost, {}));
+}
+BENCHMARK_DEFINE_F(Tables, Lru)(benchmark::State& state) {
+  if (!Ready(state)) return;
+  for (auto _ : state) benchmark::DoNotOptimize(ComputeLruCurve(analysis_->cost));
+}
+BENCHMARK_DEFINE_F(Tables, Managed)(benchmark::State& state) {
+  if (!Ready(state)) return;
+  for (auto _ : state) benchmark::DoNotOptimize(ComputeManagedCurve(analysis_->cost, analysis_->lru));
+}
+BENCHMARK_DEFINE_F(Tables, Report)(benchmark::State& state) {
+  if (!Ready(state)) return;
+  const absl::StatusOr<Hardware> device = FindDevice("a100-sxm-80gb");
+  if (Fails(state, device)) return;
+  for (auto _ : state) {
+    const absl::StatusOr<cli::Report> report = cli::MakeReport(*analysis_, {*device}, {});
+    if (Fails(state, report)) return;
+    benchmark::DoNotOptimize(cli::RenderTable(*report, {}, cli::Terminal()));
+  }
+}
+BENCHMARK_REGISTER_F(Tables, Cost)->Apply(AllModels);
+BENCHMARK_REGISTER_F(Tables, Blocks)->Apply(AllModels);
+BENCHMARK_REGISTER_F(Tables, Reuse)->Apply(AllModels);
+BENCHMARK_REGISTER_F(Tables, Memory)->Apply(AllModels);
+BENCHMARK_REGISTER_F(Tables, Lru)->Apply(AllModels);
+BENCHMARK_REGISTER_F(Tables, Managed)->Apply(AllModels);
+BENCHMARK_REGISTER_F(Tables, Report)->Apply(AllModels);
+
+void DeclareFloat(onnx::ValueInfoProto& value, const std::string& name) {
+  value.set_name(name);
+  auto* tensor = value.mutable_type()->mutable_tensor_type();
+  tensor->set_elem_type(onnx::TensorProto::FLOAT);
+  tensor->mutable_shape()->add_dim()->set_dim_value(8);
+  tensor->mutable_shape()->add_dim()->set_dim_value(16);
+}
+
+// x -> MatMul -> Relu -> MatMul -> ... , `nodes` in all.
+std::string ChainBytes(int64_t nodes) {
+  onnx::ModelProto model;
+  model.set_ir_version(8);
+  model.add_opset_import()->set_version(17);
+  onnx::GraphProto& graph = *model.mutable_graph();
+  graph.set_name("chain");
+  DeclareFloat(*graph.add_input(), "x");
+  std::string previous = "x";
+  for (int64_t i = 0; i < nodes; ++i) {
+    const std::string index = std::to_string(i);
+    onnx::NodeProto& node = *graph.add_node();
+    node.set_name("n" + index);
+    node.set_op_type(i % 2 == 0 ? "MatMul" : "Relu");
+    node.add_input(previous);
+    if (i % 2 == 0) {
+      onnx::TensorProto& weight = *graph.add_initializer();
+      weight.set_name("w" + index);
+      weight.set_data_type(onnx::TensorProto::FLOAT);
+      weight.add_dims(16);
+      weight.add_dims(16);
+      node.add_input(weight.name());
+    }
+    previous = "y" + index;
+    node.add_output(previous);
+  }
+  DeclareFloat(*graph.add_output(), previous);
+  return model.SerializeAsString();
+}
+
+// Everything that `reusescope analyze --hardware a100-sxm-80gb` does, from the bytes of the file to the printed report.
+void Chain(benchmark::State& state) {
+  const std::string bytes = ChainBytes(state.range(0));
+  const absl::StatusOr<Hardware> device = FindDevice("a100-sxm-80gb");
+  if (Fails(state, device)) return;
+  for (auto _ : state) {
+    absl::StatusOr<Model> model = LoadModelFromBytes(bytes, "chain.onnx");
+    if (Fails(state, model)) return;
+    const absl::StatusOr<Analysis> analysis = Analyze(*std::move(model), {});
+    if (Fails(state, analysis)) return;
+    const absl::StatusOr<cli::Report> report = cli::MakeReport(*analysis, {*device}, {});
+    if (Fails(state, report)) return;
+    benchmark::DoNotOptimize(cli::RenderTable(*report, {}, cli::Terminal()));
+  }
+  state.counters["nodes_per_second"] =
+      benchmark::Counter(static_cast<double>(state.range(0)), benchmark::Counter::kIsIterationInvariantRate);
+}
+BENCHMARK(Chain)->Arg(1'000)->Arg(10'000)->Arg(100'000)->Unit(benchmark::kMillisecond);
+
+}  // namespace
+}  // namespace reusescope
+
+BENCHMARK_MAIN();
