@@ -44,10 +44,12 @@ int64_t ValueElements(const Value& value) {
 class CostBuilder {
  public:
   CostBuilder(const TrainingGraph& training, const CostOptions& options)
-      : graph_(training.graph), mode_(options.precision), parameter_gradient_(graph_.values.size(), false) {
+      : graph_(training.graph), mode_(options.precision), parameter_gradient_(graph_.storages.size(), false) {
     for (ValueId id = 0; id < static_cast<ValueId>(training.gradient_of.size()); ++id) {
       const ValueId gradient = training.gradient_of[id];
-      if (gradient != kNoValue && graph_.value(id).kind == ValueKind::kParameter) parameter_gradient_[gradient] = true;
+      if (gradient == kNoValue || graph_.value(id).kind != ValueKind::kParameter) continue;
+      const StorageId storage = graph_.value(gradient).storage;
+      if (storage != kNoStorage) parameter_gradient_[storage] = true;
     }
   }
 
@@ -63,7 +65,9 @@ class CostBuilder {
 
  private:
   absl::StatusOr<int64_t> BytesOf(ValueId id, int64_t elements) const {
-    return StorageBytes(elements, TouchedBits(graph_.value(id), mode_, parameter_gradient_[id]));
+    const StorageId storage = graph_.value(id).storage;
+    const bool parameter_gradient = storage != kNoStorage && parameter_gradient_[storage];
+    return StorageBytes(elements, TouchedBits(graph_.value(id), mode_, parameter_gradient));
   }
 
   absl::Status AddStorages() {
@@ -77,13 +81,12 @@ class CostBuilder {
       storage.persistent = root.kind == ValueKind::kParameter || root.kind == ValueKind::kBuffer ||
                            root.kind == ValueKind::kConstant || root.kind == ValueKind::kOptimizerState;
       storage.input = root.kind == ValueKind::kInput;
+      storage.parameter_gradient = storage.kept_to_end = parameter_gradient_[s];
     }
-    for (ValueId id = 0; id < static_cast<ValueId>(graph_.values.size()); ++id) {
-      if (!parameter_gradient_[id] || graph_.value(id).storage == kNoStorage) continue;
-      StorageCost& storage = table_.storages[graph_.value(id).storage];
-      storage.parameter_gradient = storage.kept_to_end = true;
+    for (ValueId output : graph_.outputs) {
+      const StorageId storage = graph_.value(output).storage;
+      if (storage != kNoStorage) table_.storages[storage].kept_to_end = true;
     }
-    for (ValueId output : graph_.outputs) table_.storages[graph_.value(output).storage].kept_to_end = true;
     return absl::OkStatus();
   }
 
@@ -163,7 +166,7 @@ class CostBuilder {
 
   const Graph& graph_;
   const PrecisionMode mode_;
-  std::vector<bool> parameter_gradient_;
+  std::vector<bool> parameter_gradient_;  // by storage
   CostTable table_;
 };
 
