@@ -16,10 +16,10 @@
 namespace reusescope {
 namespace {
 
-// How far the use of a stored tensor is followed through views, and how many readers are looked at: bounds, so that the
-// cost stays linear.
+// How far back a value is followed through views, and how many readers of a stored tensor and of its views are looked
+// at: bounds, so that the cost stays linear.
 constexpr int kMaxViews = 6;
-constexpr size_t kMaxReaders = 64;
+constexpr int kMaxReaders = 64;
 
 // Names that exporters make up for what the model does not name: "onnx::MatMul_1234", "val_12", "497",
 // "/encoder/Constant_3_output_0", "const_fold_opt__12".
@@ -76,6 +76,11 @@ bool LooksLikeMask(const Literal* literal) {
          std::any_of(literal->floats.begin(), literal->floats.end(), [](double x) { return x <= -1e4; });
 }
 
+bool IsUniform(const Literal* literal) {
+  return literal != nullptr && literal->has_data && !literal->floats.empty() &&
+         std::all_of(literal->floats.begin(), literal->floats.end(), [&](double x) { return x == literal->floats[0]; });
+}
+
 std::string Owner(absl::string_view name) {
   const size_t dot = name.rfind('.');
   return dot == absl::string_view::npos ? "" : std::string(name.substr(0, dot));
@@ -108,7 +113,7 @@ class Finder {
   void Classify();
   bool IsCandidate(ValueId id) const;
   bool IsWeight(ValueId id) const;
-  bool IsTakenAsWeight(ValueId id, int views) const;
+  bool IsTakenAsWeight(ValueId id, int& readers_left) const;
   bool IsWeightOperand(NodeId reader, ValueId id) const;
   bool ComesFromContraction(ValueId id) const;
   void DetachConstantNodes();
@@ -210,15 +215,14 @@ bool Finder::IsWeightOperand(NodeId reader, ValueId id) const {
   return true;  // scales of normalizations, weights of recurrences: operands with gradients that nothing else is
 }
 
-bool Finder::IsTakenAsWeight(ValueId id, int views) const {
-  const auto readers = uses_.of(id);
-  for (size_t i = 0; i < std::min(readers.size(), kMaxReaders); ++i) {
-    const NodeId reader = readers[i];
+bool Finder::IsTakenAsWeight(ValueId id, int& readers_left) const {
+  for (NodeId reader : uses_.of(id)) {
+    if (readers_left-- <= 0) return false;
     if (AliasingOf(graph_, reader) == Aliasing::kNone) {
       if (IsWeightOperand(reader, id)) return true;
-    } else if (views > 0 && graph_.node(reader).inputs[0] == id) {
+    } else if (graph_.node(reader).inputs[0] == id) {
       for (ValueId output : graph_.node(reader).outputs) {
-        if (output != kNoValue && IsTakenAsWeight(output, views - 1)) return true;
+        if (output != kNoValue && IsTakenAsWeight(output, readers_left)) return true;
       }
     }
   }
@@ -228,9 +232,13 @@ bool Finder::IsTakenAsWeight(ValueId id, int views) const {
 // REQUIRES: IsCandidate(id), and the file does not say.
 bool Finder::IsWeight(ValueId id) const {
   const Value& value = graph_.value(id);
-  if (IsBufferName(value.name) || LooksLikeMask(graph_.literal(id))) return false;
-  const bool named = value.producer == kNoNode && !IsAnonymous(value.name);
-  return named || IsTakenAsWeight(id, kMaxViews);
+  const Literal* literal = graph_.literal(id);
+  if (IsBufferName(value.name) || LooksLikeMask(literal)) return false;
+  // Exporters write the scale 1 and shift 0 of a norm without parameters, or a zero initial state, as Constant nodes.
+  if (value.producer != kNoNode && IsUniform(literal)) return false;
+  if (value.producer == kNoNode && !IsAnonymous(value.name)) return true;
+  int readers_left = kMaxReaders;
+  return IsTakenAsWeight(id, readers_left);
 }
 
 void Finder::Classify() {
@@ -386,7 +394,6 @@ void Finder::NoteFoldedBatchNorm() {
   int convolutions = 0, made_up = 0, without_metadata = 0;
   for (NodeId id : graph_.order) {
     const Node& node = graph_.node(id);
-    if (node.op.type == "BatchNormalization") return;
     if (node.op.type != "Conv" && node.op.type != "ConvTranspose") continue;
     ++convolutions;
     if (node.inputs.size() < 2 || !IsInitializer(node.inputs[1])) continue;

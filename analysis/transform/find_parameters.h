@@ -6,10 +6,9 @@
 // What the file says outright (Value::evidence) wins. Elsewhere a parameter is a floating-point initializer, or output
 // of a Constant node, that
 //   - lies on a path of operands that have gradients, back from a floating-point graph output, and
-//   - has rank >= 1: a scalar is an epsilon or a scale, and
-//   - is an operand that only weights are (a contraction's, a normalization's scale, a looked-up table), or, where it
-//   is
-//     an operand of elementwise arithmetic, has the name of a registered parameter or the place of a bias.
+//   - has rank >= 1 (a scalar is an epsilon or a scale), and
+//   - is called like a registered parameter, or, where an exporter made up its name, is an operand that weights are:
+//     a contraction's, a normalization's, a table that is looked up, a vector beside a contraction's result.
 // So running statistics, masks, rotary tables and constants of formulas are none.
 //
 // Exporters store equal tensors once. A vector that stands in for several (all biases of a model that was not trained

@@ -152,6 +152,14 @@ TEST(FindParametersTest, WeightInAConstantNodeBecomesAStoredValue) {
   EXPECT_THAT(found.graph.order, SizeIs(4));
 }
 
+TEST(FindParametersTest, ScaleAndShiftOfANormWithoutParametersAreConstants) {
+  const Found found = FindInText(R"(g (float[2,2,4] x) => (float[2,2,4] y) {
+      one = Constant <value = float[2] {1, 1}> () zero = Constant <value = float[2] {0, 0}> ()
+      scale = Constant <value = float[2] {1, 2}> ()
+      a = InstanceNormalization(x, one, zero) y = InstanceNormalization(a, scale, zero) })");
+  EXPECT_THAT(Parameters(found), ElementsAre("scale"));
+}
+
 TEST(FindParametersTest, WhatTheFileSaysWins) {
   GraphBuilder b;
   const ValueId x = b.Input("x", {4, 4});
@@ -254,6 +262,16 @@ TEST(FoldedBatchNormTest, ConvolutionThatLostTheMetadataOfTheFilesOtherParameter
 
 TEST(FoldedBatchNormTest, NoAlarmWhereAllParametersHaveMetadata) {
   EXPECT_THAT(FindIn(TwoConvolutions(KindEvidence::kMetadata)).notes, IsEmpty());
+}
+
+// DenseNet's first norm of a layer stands before its convolution and is not folded; the second is.
+TEST(FoldedBatchNormTest, AlarmAlsoWhereSomeNormsAreLeft) {
+  const Found found = FindInText(R"(g (float[2,3,8,8] x) => (float[2,4,6,6] y)
+      <float[3] "n.weight", float[3] "n.bias", float[3] "n.running_mean", float[3] "n.running_var",
+       float[4,3,3,3] "onnx::Conv_9", float[4] "onnx::Conv_10">
+      { n = BatchNormalization(x, "n.weight", "n.bias", "n.running_mean", "n.running_var")
+        y = Conv(n, "onnx::Conv_9", "onnx::Conv_10") })");
+  EXPECT_THAT(found.notes, ElementsAre(HasSubstr("1 of 1 convolutions")));
 }
 
 TEST(FoldedBatchNormTest, NoAlarmForConvolutionsThatKeptTheirNames) {
