@@ -267,9 +267,16 @@ absl::StatusOr<std::vector<Type>> InferMaxUnpool(const OpContext& ctx) {
   return One(std::move(y));
 }
 
-absl::StatusOr<std::vector<Type>> InferIdentity(const OpContext& ctx) {
+absl::StatusOr<std::vector<Type>> InferLikeInput(const OpContext& ctx) {
   if (!ctx.HasInput(0)) return ctx.Error("input 0 is missing, expected a value");
   return One(ctx.InType(0));
+}
+
+absl::StatusOr<std::vector<Type>> InferDropout(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(ExpectTensors(ctx, 1));
+  std::vector<Type> outputs(ctx.num_outputs(), ctx.InType(0));
+  if (outputs.size() > 1 && ctx.version() >= 10) outputs[1].dtype = DType::kBool;
+  return outputs;
 }
 
 absl::StatusOr<std::vector<Type>> InferSplitToSequence(const OpContext& ctx) {

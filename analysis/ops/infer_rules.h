@@ -31,8 +31,11 @@ absl::StatusOr<std::vector<Type>> InferCompress(const OpContext& ctx);
 // With the output shape given as an operand.
 absl::StatusOr<std::vector<Type>> InferMaxUnpool(const OpContext& ctx);
 
-// Whatever the first input is, lengths of sequences included.
-absl::StatusOr<std::vector<Type>> InferIdentity(const OpContext& ctx);
+// One output, and it is whatever the first input is, lengths of sequences included.
+absl::StatusOr<std::vector<Type>> InferLikeInput(const OpContext& ctx);
+
+// Every version; the mask is boolean since opset 10, of the data's type before.
+absl::StatusOr<std::vector<Type>> InferDropout(const OpContext& ctx);
 
 // Sequences: ONNX's rules know the type of the elements, not how many there are.
 absl::StatusOr<std::vector<Type>> InferSplitToSequence(const OpContext& ctx);

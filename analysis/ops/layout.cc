@@ -323,7 +323,7 @@ void RegisterLayout(OpRegistry& registry) {
       View("Squeeze", ReshapeGradient),
       View("Unsqueeze", ReshapeGradient),
       {.type = "Identity",
-       .infer = InferIdentity,
+       .infer = InferLikeInput,
        .evaluate = EvaluateReshape,
        .kernel = NoKernel,
        .gradient = IdentityGradient,

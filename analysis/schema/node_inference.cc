@@ -192,7 +192,7 @@ std::string CleanMessage(absl::string_view message) {
 }  // namespace
 
 absl::StatusOr<InferredNode> InferNode(const NodeQuery& query) {
-  const SchemaEntry* entry = FindSchema(query.op);
+  const SchemaEntry* entry = FindNearestSchema(query.op);
   if (entry == nullptr) {
     return absl::NotFoundError(absl::StrCat(Prefix(query, query.op.since_version), "no such operator in ONNX"));
   }

@@ -43,6 +43,7 @@ struct InferredNode {
   std::vector<Type> outputs;  // num_outputs of them
 };
 
+// An operator younger than the model's opset is taken at its first version, as onnxruntime does.
 absl::StatusOr<InferredNode> InferNode(const NodeQuery& query);
 
 // The version at which the operator's semantics at opset `op.since_version` began, or nullopt when ONNX has no such

@@ -36,7 +36,7 @@ absl::StatusOr<SchemaInfo> DescribeSchema(const OpKey& op) {
   const onnx::OpSchema& schema = *entry->schema;
   return SchemaInfo{.op = {op.domain, op.type, entry->since_version},
                     .deprecated = schema.deprecated(),
-                    .has_inference = static_cast<bool>(entry->infer),
+                    .has_inference = schema.has_type_and_shape_inference_function(),
                     .has_function_body = schema.HasFunction() || schema.HasContextDependentFunction(),
                     .inputs = Formal(schema.inputs()),
                     .outputs = Formal(schema.outputs())};

@@ -95,7 +95,7 @@ class SchemaTable {
     return table;
   }
 
-  const SchemaEntry* Find(const OpKey& op) {
+  const SchemaEntry* Find(const OpKey& op, bool nearest) {
     const absl::string_view family = FamilyOf(op.domain);
     if (family.empty()) return nullptr;
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -104,9 +104,18 @@ class SchemaTable {
     auto& versions = it->second;
     auto after = std::find_if(versions.begin(), versions.end(),
                               [&](const Version& version) { return version.since_version > op.since_version; });
-    if (after == versions.begin()) return nullptr;
-    Version& version = *--after;
-    if (version.entry == nullptr) Build(version);
+    if (after == versions.begin() && !nearest) return nullptr;
+    Version& version = after == versions.begin() ? *after : *--after;
+    if (version.entry == nullptr) {
+      Build(version);
+      // Opset 1 has no rules of inference; those of the operators' next versions hold for them.
+      for (auto later = versions.begin(); !version.entry->infer && later != versions.end(); ++later) {
+        if (later->since_version <= version.since_version || version.schema->HasFunction()) continue;
+        const onnx::OpSchema schema = later->factory();
+        if (schema.has_type_and_shape_inference_function())
+          version.entry->infer = schema.GetTypeAndShapeInferenceFunction();
+      }
+    }
     if (family == "OnnxPreview" && version.schema->domain() != op.domain) return nullptr;
     return version.entry.get();
   }
@@ -141,7 +150,8 @@ class SchemaTable {
 
 }  // namespace
 
-const SchemaEntry* FindSchema(const OpKey& op) { return SchemaTable::Get().Find(op); }
+const SchemaEntry* FindSchema(const OpKey& op) { return SchemaTable::Get().Find(op, false); }
+const SchemaEntry* FindNearestSchema(const OpKey& op) { return SchemaTable::Get().Find(op, true); }
 
 const std::vector<OpKey>& AllSchemas() {
   static const std::vector<OpKey>& all = *new std::vector<OpKey>(SchemaTable::Get().All());

@@ -39,6 +39,10 @@ struct SchemaEntry {
 // The entry with the largest since_version that is not above op.since_version, or null. Never freed.
 const SchemaEntry* FindSchema(const OpKey& op);
 
+// The same, but where the operator is younger than op.since_version its first version: onnxruntime takes, and its tools
+// write, LayerNormalization in models of opset 11.
+const SchemaEntry* FindNearestSchema(const OpKey& op);
+
 // Domain, type and version of every schema, sorted.
 const std::vector<OpKey>& AllSchemas();
 

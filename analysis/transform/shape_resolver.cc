@@ -217,10 +217,8 @@ absl::Status ShapeResolver::CheckOutput(NodeId id, int j) const {
   const Value& value = graph_.value(node.outputs[j]);
   const std::string what = absl::StrCat(Describe(id), "output ", j, " '", value.name, "'");
   if (value.type.form == Type::Form::kUnknown) {
-    return absl::UnimplementedError(
-        absl::StrCat(what,
-                     " has no known type: the operator has neither an ONNX schema nor a rule, and the file "
-                     "declares no shape"));
+    return absl::UnimplementedError(absl::StrCat(
+        what, " has no known type: neither ONNX nor a rule of ours infers it, and the file declares none"));
   }
   if (!value.type.IsTensor()) return absl::OkStatus();
   if (value.type.IsResolved() && value.type.dtype != DType::kUndefined) {
