@@ -64,7 +64,22 @@ SettingsSection MakeSettings(const Analysis& analysis, bool bare_peak) {
   return settings;
 }
 
-// Reuse factors and, of a backward kernel, which gradient it writes: both are the kernel's to tell.
+// Is the value a parameter, seen as it is or through one-input operators (a transpose, a reshape)?
+bool ComesFromParameter(const Graph& graph, ValueId id) {
+  while (id != kNoValue && graph.value(id).kind != ValueKind::kParameter) {
+    const NodeId producer = graph.value(id).producer;
+    if (producer == kNoNode || graph.node(producer).inputs.empty()) return false;
+    const auto& inputs = graph.node(producer).inputs;
+    for (size_t i = 1; i < inputs.size(); ++i) {
+      if (inputs[i] != kNoValue && graph.value(inputs[i]).kind != ValueKind::kConstant) return false;
+    }
+    id = inputs[0];
+  }
+  return id != kNoValue;
+}
+
+// Reuse factors and, of a backward kernel, which gradient it writes: both are the kernel's to tell. To a matrix product
+// both operands are X; the gradient of the one that is a weight is called dW all the same.
 void DescribeKernel(const Graph& graph, NodeId id, LayerRow& layer) {
   const OpSemantics* semantics = OpRegistry::Get().Find(graph.node(id).op);
   if (semantics == nullptr || semantics->kernel == nullptr) return;
@@ -75,6 +90,12 @@ void DescribeKernel(const Graph& graph, NodeId id, LayerRow& layer) {
     const bool gradient = access.role == Role::kDX || access.role == Role::kDW;
     if (access.writes && gradient && layer.gradient.empty()) layer.gradient = std::string(RoleName(access.role));
   }
+  const Node& node = graph.node(id);
+  const int64_t wrt = node.attributes.Int("wrt", -1);
+  if (wrt < 0 || node.forward_node == kNoNode || layer.gradient.empty()) return;
+  const auto& operands = graph.node(node.forward_node).inputs;
+  const bool weight = wrt < static_cast<int64_t>(operands.size()) && ComesFromParameter(graph, operands[wrt]);
+  if (weight) layer.gradient = std::string(RoleName(Role::kDW));
 }
 
 // The forward node whose place in the model a node has: itself, or the node whose gradient it computes.

@@ -98,9 +98,11 @@ Section NotesSection(const Report& report) {
 }
 
 Section DevicesSection(const Report& report) {
+  const absl::StatusOr<PrecisionMode> precision = PrecisionFromName(report.settings.precision);
+  const absl::string_view arithmetic = precision.ok() ? MatrixArithmetic(*precision) : "";
   Section section{.title = report.devices.size() == 1 ? "Device" : "Devices"};
   Part part{.columns = {{.header = "device", .flexible = true},
-                        {.header = "matrix", .align = Align::kNumber},
+                        {.header = absl::StrCat("matrix ", arithmetic), .align = Align::kNumber},
                         {.header = "of peak", .align = Align::kRight},
                         {.header = "vector", .align = Align::kNumber},
                         {.header = "bandwidth", .align = Align::kNumber},

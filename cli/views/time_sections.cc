@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "cli/text.h"
 #include "cli/units.h"
@@ -50,9 +51,26 @@ std::vector<Cell> PhaseRow(const Report& report, const std::string& name, const 
   return cells;
 }
 
+// "encoder.layer.0.attn .. encoder.layer.11.attn" -> "encoder.layer.{0..11}.attn".
+std::string CompactRange(const std::string& name) {
+  const size_t dots = name.find(" .. ");
+  if (dots == std::string::npos) return name;
+  const std::string first = name.substr(0, dots);
+  const std::string last = name.substr(dots + 4);
+  const size_t shorter = std::min(first.size(), last.size());
+  size_t prefix = 0;
+  while (prefix < shorter && first[prefix] == last[prefix]) ++prefix;
+  while (prefix > 0 && absl::ascii_isdigit(first[prefix - 1])) --prefix;
+  size_t suffix = 0;
+  while (suffix < shorter - prefix && first[first.size() - 1 - suffix] == last[last.size() - 1 - suffix]) ++suffix;
+  while (suffix > 0 && absl::ascii_isdigit(first[first.size() - suffix])) --suffix;
+  return absl::StrCat(first.substr(0, prefix), "{", first.substr(prefix, first.size() - prefix - suffix), "..",
+                      last.substr(prefix, last.size() - prefix - suffix), "}", first.substr(first.size() - suffix));
+}
+
 std::vector<Cell> GroupCells(const Report& report, const GroupRow& group) {
-  const std::string name =
-      group.count > 1 ? absl::StrCat(Printable(group.name), " × ", group.count) : Printable(group.name);
+  const std::string range = CompactRange(Printable(group.name));
+  const std::string name = group.count > 1 ? absl::StrCat(range, " × ", group.count) : range;
   std::vector<Cell> cells = {Cell(name, group.kind.empty() ? Style::kPlain : Style::kHeading),
                              group.kind.empty() ? std::string(kNotApplicable) : group.kind,
                              FormatExact(group.work.kernels),
