@@ -99,7 +99,9 @@ TEST_P(WrongUseTest, SaysWhatWouldHaveBeenRight) {
   EXPECT_THAT(run.out, IsEmpty());
   EXPECT_THAT(run.err, StartsWith("reusescope: error: "));
   EXPECT_THAT(run.err, HasSubstr(GetParam().message));
-  if (GetParam().exit_code == kExitUsage) EXPECT_THAT(run.err, HasSubstr("--help"));
+  if (GetParam().exit_code == kExitUsage) {
+    EXPECT_THAT(run.err, HasSubstr("--help"));
+  }
 }
 
 const std::string kLenet = "models/lenet5.onnx";
@@ -218,7 +220,9 @@ TEST(EndToEndTest, TableFitsItsWidth) {
                    absl::StrCat("COLUMNS=", width));
     ASSERT_EQ(run.exit_code, 0) << run.err;
     for (absl::string_view line : absl::StrSplit(run.out, '\n')) {
-      if (width >= 80) EXPECT_LE(DisplayWidth(line), width) << line;
+      if (width >= 80) {
+        EXPECT_LE(DisplayWidth(line), width) << line;
+      }
       EXPECT_FALSE(absl::EndsWith(line, " ")) << line;
     }
   }

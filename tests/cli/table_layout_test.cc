@@ -50,7 +50,9 @@ TEST(TableLayoutTest, NothingWrapsOrTrails) {
   for (int width = 60; width <= 140; ++width) {
     for (absl::string_view line : absl::StrSplit(table.Render(width, Palette()), '\n')) {
       EXPECT_LE(DisplayWidth(line), width);
-      if (!line.empty()) EXPECT_NE(line.back(), ' ');
+      if (!line.empty()) {
+        EXPECT_NE(line.back(), ' ');
+      }
     }
   }
 }
