@@ -58,13 +58,18 @@ def main():
     parser.add_argument("--program", default=ROOT / "build" / "release" / "reusescope", type=pathlib.Path)
     parser.add_argument("--runs", default=5, type=int)
     parser.add_argument("--keep", type=pathlib.Path, help="write the model here and leave it")
+    parser.add_argument("--write", type=pathlib.Path, help="only write the model here")
     options = parser.parse_args()
+    if options.write:
+        write_model(options.write)
+        return
     if not options.program.exists():
         sys.exit(f"{options.program} is not there: build it first (scripts/demo), or give --program")
 
     with tempfile.TemporaryDirectory() as folder:
         path = options.keep or pathlib.Path(folder) / "vgg16-weights.onnx"
-        write_model(path)
+        # In a process of its own: a child's resident set starts with what its parent has.
+        subprocess.run([sys.executable, __file__, "--write", path], check=True)
         size = path.stat().st_size
         with open(path, "rb") as file:
             while file.read(1 << 24):
