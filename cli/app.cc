@@ -76,7 +76,7 @@ std::string UsageMessage(const CLI::App& app, const CLI::ParseError& error) {
 
 void PrintError(absl::string_view message) {
   const Palette palette = DescribeTerminal(STDERR_FILENO, ColorMode::kAuto).palette;
-  fmt::print(stderr, "reusescope: {} {}\n", palette.Paint("error:", Style::kBad), std::string(message));
+  fmt::print(stderr, "reusescope: {} {}\n", palette.Paint("error:", Style::kBad), Printable(message));
 }
 
 absl::string_view HintFor(absl::StatusCode code) {

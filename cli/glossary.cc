@@ -102,7 +102,8 @@ constexpr Term kGlossary[] = {
      "Distinct bytes touched after the first touch of an edge up to and including the second. An LRU memory of that "
      "capacity "
      "captures the edge.",
-     "distance(edge) <= capacity  <=>  hit", "table: reuse (half from, all from); JSON: reuse.scopes[].capacity_to_capture_bytes"},
+     "distance(edge) <= capacity  <=>  hit",
+     "table: reuse (half from, all from); JSON: reuse.scopes[].capacity_to_capture_bytes"},
     {"scope", Topic::kReuse, "scopes,reuse-scope,adjacent-layer,block-scale,forward-backward,long-range",
      "Where a reuse edge lies. adjacent-layer: the next kernel that runs, same phase. block-scale: same phase, both "
      "ends "
@@ -151,10 +152,13 @@ constexpr Term kGlossary[] = {
     {"fits", Topic::kMemory, "fit,capacity", "Whether the peak is at most the memory of the device.",
      "peak_bytes <= capacity_bytes", "table: memory; JSON: memory.fits"},
 
-    {"roofline", Topic::kTime, "roof", "The least time of a kernel on a device: the longer of computing and moving. Contractions run at the matrix units' rate, "
+    {"roofline", Topic::kTime, "roof",
+     "The least time of a kernel on a device: the longer of computing and moving. Contractions run at the matrix "
+     "units' rate, "
      "everything else at the vector units'; a transcendental takes the time of 8 FLOPs.",
      "seconds = max(compute, bytes / bandwidth); compute = contraction FLOPs / matrix rate + (other FLOPs + 8 * "
-     "transcendentals) / vector rate", "table: time; JSON: roofline, layers[].seconds"},
+     "transcendentals) / vector rate",
+     "table: time; JSON: roofline, layers[].seconds"},
     {"intensity", Topic::kTime, "arithmetic-intensity,operational-intensity",
      "Work per byte moved. Right of the ridge point a kernel is compute-bound, left of it memory-bound.",
      "flops / bytes", "table: FLOP/B; JSON: layers[].intensity"},

@@ -106,9 +106,9 @@ Section DevicesSection(const Report& report) {
                         {.header = "of peak", .align = Align::kRight},
                         {.header = "vector", .align = Align::kNumber},
                         {.header = "bandwidth", .align = Align::kNumber},
-                        {.header = "of peak", .align = Align::kRight},
+                        {.header = "of peak", .align = Align::kRight, .drop = 1},
                         {.header = "ridge FLOP/B", .align = Align::kRight},
-                        {.header = "on chip", .align = Align::kNumber, .drop = 1}}};
+                        {.header = "on chip", .align = Align::kNumber, .drop = 2}}};
   for (const DeviceSection& device : report.devices) {
     const RooflineDevice& rates = device.roofline.device;
     part.rows.push_back({Cell(Printable(rates.name), Style::kHeading),

@@ -22,12 +22,13 @@ Part ScopesPart(const Report& report) {
                         {.header = "edges", .align = Align::kRight},
                         {.header = "fetched again", .align = Align::kNumber},
                         {.header = "could save", .align = Align::kNumber},
-                        {.header = "of the step", .align = Align::kRight},
+                        {.header = "of the step", .align = Align::kRight, .drop = 1},
                         {.header = "half from", .align = Align::kNumber},
                         {.header = "all from", .align = Align::kNumber}}};
   for (const ScopeRow& row : report.scopes) {
     const bool intra = row.scope == ReuseScope::kIntraLayer;
     const bool none = intra || row.edges == 0;
+    if (row.edges == 0 && report.settings.mode != "training") continue;
     const std::string dash(kNotApplicable);
     part.rows.push_back({std::string(ReuseScopeName(row.scope)), FormatExact(row.edges), FormatBytes(row.bytes),
                          FormatBytes(row.saved_bytes),

@@ -118,7 +118,7 @@ Part GroupsPart(const Report& report) {
                         {.header = "block"},
                         {.header = "kernels", .align = Align::kRight, .drop = 3},
                         {.header = "FLOPs", .align = Align::kNumber},
-                        {.header = "bytes", .align = Align::kNumber},
+                        {.header = "bytes", .align = Align::kNumber, .drop = 1},
                         {.header = "FLOP/B", .align = Align::kRight, .drop = 2}}};
   AddTimeColumns(report, part.columns, true);
   for (const GroupRow& group : HeaviestGroups(report)) part.rows.push_back(GroupCells(report, group));
@@ -129,9 +129,9 @@ Part LayersPart(const Report& report, int top) {
   Part part{.columns = {{.header = "layer", .flexible = true},
                         {.header = "kernel", .flexible = true},
                         {.header = "phase"},
-                        {.header = "FLOPs", .align = Align::kNumber},
-                        {.header = "bytes", .align = Align::kNumber},
-                        {.header = "FLOP/B", .align = Align::kRight, .drop = 1}}};
+                        {.header = "FLOPs", .align = Align::kNumber, .drop = 1},
+                        {.header = "bytes", .align = Align::kNumber, .drop = 2},
+                        {.header = "FLOP/B", .align = Align::kRight, .drop = 3}}};
   for (size_t d = 0; d < report.devices.size(); ++d) {
     part.columns.push_back({.header = DeviceColumnName(report, d), .align = Align::kNumber});
     part.columns.push_back({.header = "bound"});
@@ -159,12 +159,12 @@ Part LayersPart(const Report& report, int top) {
 Section StepSection(const Report& report) {
   Section section{.title = "The step"};
   Part part{.columns = {{.header = "phase"},
-                        {.header = "kernels", .align = Align::kRight},
-                        {.header = "MACs", .align = Align::kNumber},
+                        {.header = "kernels", .align = Align::kRight, .drop = 2},
+                        {.header = "MACs", .align = Align::kNumber, .drop = 3},
                         {.header = "FLOPs", .align = Align::kNumber},
-                        {.header = "transc.", .align = Align::kNumber, .drop = 1},
+                        {.header = "transc.", .align = Align::kNumber, .drop = 4},
                         {.header = "bytes", .align = Align::kNumber},
-                        {.header = "FLOP/B", .align = Align::kRight}}};
+                        {.header = "FLOP/B", .align = Align::kRight, .drop = 1}}};
   AddTimeColumns(report, part.columns, false);
   for (int p = 0; p < kNumPhases; ++p) {
     if (report.phases[p].kernels == 0) continue;
