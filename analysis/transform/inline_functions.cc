@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <type_traits>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -13,6 +14,53 @@ namespace {
 
 absl::Status CallError(const Node& call, absl::string_view message) {
   return absl::InvalidArgumentError(absl::StrCat("node '", call.name, "' (", OpKeyString(call.op), "): ", message));
+}
+
+int64_t CountNodes(const Graph& graph) {
+  auto count = static_cast<int64_t>(graph.nodes.size());
+  for (const auto& subgraph : graph.subgraphs) count += CountNodes(*subgraph);
+  return count;
+}
+
+// How many nodes' worth of memory a constant is.
+int64_t Weight(const Literal& literal) {
+  int64_t bytes = 8 * literal.size();
+  for (const std::string& text : literal.strings) bytes += static_cast<int64_t>(text.size());
+  return bytes / 1024;
+}
+
+int64_t Weight(const Attribute& attribute) {
+  const auto size = [](const auto& value) -> int64_t {
+    using T = std::decay_t<decltype(value)>;
+    if constexpr (std::is_same_v<T, Literal>) {
+      return Weight(value);
+    } else if constexpr (std::is_same_v<T, std::string>) {
+      return static_cast<int64_t>(value.size()) / 1024;
+    } else if constexpr (std::is_same_v<T, std::vector<int64_t>> || std::is_same_v<T, std::vector<double>>) {
+      return static_cast<int64_t>(value.size()) / 128;
+    } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
+      int64_t bytes = 0;
+      for (const std::string& text : value) bytes += 32 + static_cast<int64_t>(text.size());
+      return bytes / 1024;
+    } else if constexpr (std::is_same_v<T, std::vector<Literal>>) {
+      int64_t weight = static_cast<int64_t>(value.size()) / 8;
+      for (const Literal& literal : value) weight += Weight(literal);
+      return weight;
+    } else {
+      return 0;
+    }
+  };
+  return std::visit(size, attribute);
+}
+
+int64_t Weight(const Graph& graph) {
+  auto weight = static_cast<int64_t>(graph.nodes.size()) + 1;
+  for (const Node& node : graph.nodes) {
+    for (const auto& [name, attribute] : node.attributes) weight += Weight(attribute);
+  }
+  for (const Literal& literal : graph.literals) weight += Weight(literal);
+  for (const auto& subgraph : graph.subgraphs) weight += Weight(*subgraph);
+  return weight;
 }
 
 // One copy of a body.
@@ -248,7 +296,7 @@ class Splicer {
 // All of a model's functions, inlined wherever they are called.
 class Inliner {
  public:
-  explicit Inliner(Model& model) : model_(model) {
+  explicit Inliner(Model& model) : model_(model), budget_(model) {
     for (Function& function : model.functions) {
       functions_.try_emplace(Key(function.domain, function.name, function.overload), &function);
     }
@@ -314,17 +362,8 @@ class Inliner {
     if (active_.size() >= kMaxDepth) {
       return CallError(call, absl::StrCat("functions call functions more than ", kMaxDepth, " deep"));
     }
-    inlined_ += CountNodes(*callee.body);
-    if (inlined_ > kMaxInlinedNodes) {
-      return CallError(call, absl::StrCat("inlining functions makes more than ", kMaxInlinedNodes, " nodes"));
-    }
+    if (!budget_.Spend(*callee.body)) return CallError(call, "inlining functions makes too many nodes for this file");
     return absl::OkStatus();
-  }
-
-  static int64_t CountNodes(const Graph& graph) {
-    auto count = static_cast<int64_t>(graph.order.size());
-    for (const auto& subgraph : graph.subgraphs) count += CountNodes(*subgraph);
-    return count;
   }
 
   static constexpr size_t kMaxDepth = 100;
@@ -332,19 +371,39 @@ class Inliner {
   Model& model_;
   absl::flat_hash_map<std::string, const Function*> functions_;
   std::vector<const Function*> active_;  // functions whose bodies are being inlined, outermost first
-  int64_t inlined_ = 0;
+  InlineBudget budget_;
 };
 
 }  // namespace
 
+InlineBudget::InlineBudget(const Model& model) : left_(CountNodes(model.graph)) {
+  for (const Function& function : model.functions) left_ += CountNodes(*function.body);
+  left_ = 20'000 + 50 * left_;
+}
+
+bool InlineBudget::Spend(const Graph& body) {
+  left_ -= Weight(body);
+  return left_ >= 0;
+}
+
 UniqueNames::UniqueNames(const Graph& graph) {
-  for (const Value& value : graph.values) taken_.insert(value.name);
-  for (const Node& node : graph.nodes) taken_.insert(node.name);
+  for (const Value& value : graph.values) taken_.emplace(value.name, 2);
+  for (const Node& node : graph.nodes) taken_.emplace(node.name, 2);
 }
 
 std::string UniqueNames::Make(std::string wanted) {
-  std::string name = wanted;
-  for (int number = 2; !taken_.insert(name).second; ++number) name = absl::StrCat(wanted, ".", number);
+  constexpr size_t kMaxLength = 1000;
+  if (wanted.size() > kMaxLength) {
+    size_t end = kMaxLength;
+    while (end > 0 && (static_cast<unsigned char>(wanted[end]) & 0xC0) == 0x80) --end;  // not within a character
+    wanted.resize(end);
+  }
+  const auto [it, fresh] = taken_.try_emplace(wanted, 2);
+  if (fresh) return wanted;
+  int number = it->second;
+  std::string name = absl::StrCat(wanted, ".", number);
+  while (!taken_.try_emplace(name, 2).second) name = absl::StrCat(wanted, ".", ++number);
+  taken_[wanted] = number + 1;
   return name;
 }
 

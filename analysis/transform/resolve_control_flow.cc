@@ -102,7 +102,7 @@ ShapeResolver::Types ShapeResolver::ResolveBody(NodeId id, Graph& body, absl::Sp
     body.value(captured).literal = -1;
     if (const Literal* literal = graph_.literal(it->second)) body.SetLiteral(captured, *literal);
   }
-  RS_RETURN_IF_ERROR(Enter(id, static_cast<int64_t>(body.order.size())));
+  RS_RETURN_IF_ERROR(Enter(id, body));
   ++state_.depth;
   const absl::Status status = ShapeResolver(body, state_).Run();
   --state_.depth;

@@ -175,8 +175,8 @@ absl::Status CheckSizes(const Graph& graph) {
 }  // namespace
 
 absl::Status ResolveShapes(Model& model, const ShapeBindings& bindings, std::vector<std::string>& notes) {
+  ResolveState state(model);
   RS_RETURN_IF_ERROR(InlineFunctions(model));
-  ResolveState state;
   RS_ASSIGN_OR_RETURN(state.dims, Binder(model.graph, bindings, notes).Run());
   RS_RETURN_IF_ERROR(CheckSizes(model.graph));
   return ShapeResolver(model.graph, state).Run();

@@ -2,10 +2,11 @@
 //
 //   ResolveShapes(model, {.batch = 32}, notes)   // the leading dimension of every input is 32
 //
-// Walks the schedule once. For each node: our own rule where the operator's entry has `infer`, else ONNX's schema of the
-// node's opset (schema/node_inference.h) with constant inputs from our evaluator (`evaluate`, tensors of at most
-// kMaxLiteralElements). Sets Value::type, Value::literal and Node::op.since_version. Nodes of model-local functions, and
-// of schema functions without an entry in the registry, are inlined beforehand (transform/inline_functions.h).
+// Walks the schedule once. For each node: our own rule where the operator's entry has `infer`, else ONNX's schema of
+// the node's opset (schema/node_inference.h) with constant inputs from our evaluator (`evaluate`, tensors of at most
+// kMaxLiteralElements). Sets Value::type, Value::literal and Node::op.since_version. Calls of model-local functions
+// are inlined beforehand, operators without an entry in the registry on the way from the function bodies of their
+// schemas (transform/inline_functions.h), and an If whose condition is known becomes the branch taken.
 //
 // Symbolic dimensions: `dims` binds by name, `inputs` gives whole shapes, `batch` the leading dimension of every graph
 // input whose leading dimension is symbolic. An unbound leading symbol is 1, said in `notes`; any other unbound symbol

@@ -98,17 +98,14 @@ absl::Status ShapeResolver::Visit(NodeId id) {
   return absl::OkStatus();
 }
 
-absl::Status ShapeResolver::Enter(NodeId id, int64_t new_nodes) {
-  state_.inlined_nodes += new_nodes;
+absl::Status ShapeResolver::Enter(NodeId id, const Graph& body) {
   if (state_.depth >= kMaxDepth) return Error(id, absl::StrCat("bodies are nested more than ", kMaxDepth, " deep"));
-  if (state_.inlined_nodes > kMaxInlinedNodes) {
-    return Error(id, absl::StrCat("functions and bodies come to more than ", kMaxInlinedNodes, " nodes"));
-  }
+  if (!state_.budget.Spend(body)) return Error(id, "functions and bodies come to too many nodes for this file");
   return absl::OkStatus();
 }
 
 absl::Status ShapeResolver::VisitBody(NodeId id, const Graph& body) {
-  RS_RETURN_IF_ERROR(Enter(id, static_cast<int64_t>(body.order.size())));
+  RS_RETURN_IF_ERROR(Enter(id, body));
   if (names_ == nullptr) names_ = std::make_unique<UniqueNames>(graph_);
   RS_ASSIGN_OR_RETURN(const std::vector<NodeId> added,
                       SpliceBody(graph_, id, body, graph_.node(id).attributes, *names_));
@@ -147,7 +144,7 @@ ShapeResolver::Types ShapeResolver::InferOutputs(NodeId id, const OpSemantics* s
 ShapeResolver::Types ShapeResolver::InferThroughBody(NodeId id) {
   RS_ASSIGN_OR_RETURN(const std::unique_ptr<Graph> body, FunctionBody(id));
   if (body == nullptr) return std::vector<Type>();
-  RS_RETURN_IF_ERROR(Enter(id, static_cast<int64_t>(body->order.size())));
+  RS_RETURN_IF_ERROR(Enter(id, *body));
   Graph scratch;
   Node call = graph_.node(id);
   const auto copy = [&](ValueId value) {

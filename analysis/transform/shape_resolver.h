@@ -20,8 +20,10 @@ struct OpSemantics;
 
 // What the whole walk shares, over subgraphs and inlined bodies.
 struct ResolveState {
+  explicit ResolveState(const Model& model) : budget(model) {}
+
   absl::btree_map<std::string, int64_t> dims;  // bound symbols
-  int64_t inlined_nodes = 0;
+  InlineBudget budget;
   int depth = 0;  // of bodies within bodies
 };
 
@@ -44,7 +46,8 @@ class ShapeResolver {
   absl::Status CheckOutput(NodeId id, int j) const;
   Type Declared(const Value& value) const;
   absl::StatusOr<std::unique_ptr<Graph>> FunctionBody(NodeId id) const;
-  absl::Status Enter(NodeId id, int64_t new_nodes);
+  // Accounts for one more walk over `body`.
+  absl::Status Enter(NodeId id, const Graph& body);
 
   // Control flow (resolve_control_flow.cc).
   Types ResolveIf(NodeId id);
