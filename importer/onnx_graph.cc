@@ -226,6 +226,7 @@ absl::StatusOr<Node> GraphLoader::LoadNode(const onnx::NodeProto& proto, std::st
   node.op.domain = std::string(NormalDomain(proto.domain()));
   node.op.type = proto.op_type();
   node.op.since_version = OpsetOf(node.op.domain);
+  node.overload = proto.overload();
   node.name = std::move(name);
   node.module = ModuleFromNameScopes(FindMetadata(proto, kNameScopesKey));
   if (!IsUtf8(node.module)) node.module.clear();
