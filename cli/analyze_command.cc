@@ -79,7 +79,10 @@ absl::Status RunAnalyze(const AnalyzeOptions& options) {
     RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.workload.model));
     RS_ASSIGN_OR_RETURN(const Analysis analysis, Analyze(std::move(model), options.workload.analysis));
     if (options.strict) RS_RETURN_IF_ERROR(RequireFullCoverage(analysis.coverage));
-    RS_ASSIGN_OR_RETURN(const Report report, MakeReport(analysis, options.hardware, options.report));
+    ReportOptions report_options = options.report;
+    const bool lists_all = options.format == Format::kJson || options.format == Format::kCsv;
+    if (!lists_all) report_options.described_layers = options.view.top;
+    RS_ASSIGN_OR_RETURN(const Report report, MakeReport(analysis, options.hardware, report_options));
     text = Render(report, options);
   }
   return WriteOutput(options.output, text);

@@ -124,7 +124,6 @@ LayerRow MakeLayer(const Analysis& analysis, const std::vector<DeviceSection>& d
                  .work = WorkOf(kernel)};
   const NodeId forward = ForwardNodeOf(graph, kernel.node);
   layer.label = !node.module.empty() ? node.module : forward != kNoNode ? graph.node(forward).name : node.name;
-  DescribeKernel(graph, kernel.node, layer);
   const int32_t block = analysis.blocks.InnermostOf(forward);
   if (block != kNoBlock) layer.block = analysis.blocks.blocks[block].name;
   for (const DeviceSection& device : devices) {
@@ -280,6 +279,8 @@ absl::StatusOr<Report> MakeReport(const Analysis& analysis, const std::vector<Ha
     report.phases[static_cast<int>(layer.phase)].Add(layer.work);
     report.layers.push_back(std::move(layer));
   }
+  const int described = options.described_layers.value_or(static_cast<int>(report.layers.size()));
+  for (int k : TopLayers(report, described)) DescribeKernel(graph, analysis.cost.kernels[k].node, report.layers[k]);
   for (Work& phase : report.phases) {
     phase.seconds.resize(devices.size());
     phase.memory_bound_seconds.resize(devices.size());

@@ -149,6 +149,8 @@ struct Report {
 struct ReportOptions {
   std::vector<int64_t> extra_capacities;  // further points of the curve
   bool bare_peak = false;
+  // Reuse factors and gradients of the so many slowest layers only, for views that list no others; unset: of all.
+  std::optional<int> described_layers;
 };
 
 absl::StatusOr<Report> MakeReport(const Analysis& analysis, const std::vector<Hardware>& devices,

@@ -3,7 +3,9 @@
 #include "nlohmann/json.hpp"
 
 #include <string>
+#include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "cli/views/views.h"
 
 namespace reusescope::cli {
@@ -91,44 +93,39 @@ Json TotalsJson(const Report& report) {
 // null: the kernel has no such operand.
 Json Factor(double factor) { return factor > 0 ? Json(factor) : Json(); }
 
-Json LayersJson(const Report& report) {
-  Json out = Json::array();
-  for (const LayerRow& layer : report.layers) {
-    const ReuseFactors& factors = layer.reuse_factors;
-    out.push_back({{"name", layer.name},
-                   {"module", layer.module},
-                   {"op", layer.op},
-                   {"phase", std::string(PhaseName(layer.phase))},
-                   {"gradient", NullIfEmpty(layer.gradient)},
-                   {"block", NullIfEmpty(layer.block)},
-                   {"known", layer.known},
-                   {"macs", layer.work.macs},
-                   {"flops", layer.work.flops},
-                   {"contraction_flops", layer.work.contraction_flops},
-                   {"transcendentals", layer.work.transcendentals},
-                   {"bytes", layer.work.bytes},
-                   {"intensity", layer.work.intensity()},
-                   {"bound", layer.times.empty() ? Json() : Json(std::string(BoundName(layer.times[0].bound)))},
-                   {"seconds", layer.times.empty() ? Json() : Json(layer.times[0].seconds)},
-                   {"reuse_factors",
-                    {{"weight", Factor(factors.weight)},
-                     {"input", Factor(factors.input)},
-                     {"convolutional", Factor(factors.convolutional)},
-                     {"partial_sum", Factor(factors.partial_sum)}}}});
-  }
+// There are as many of these as kernels, so they are built without copies.
+Json LayerJson(const LayerRow& layer) {
+  const ReuseFactors& factors = layer.reuse_factors;
+  Json out = Json::object();
+  out["name"] = layer.name;
+  out["module"] = layer.module;
+  out["op"] = layer.op;
+  out["phase"] = std::string(PhaseName(layer.phase));
+  out["gradient"] = NullIfEmpty(layer.gradient);
+  out["block"] = NullIfEmpty(layer.block);
+  out["known"] = layer.known;
+  out["macs"] = layer.work.macs;
+  out["flops"] = layer.work.flops;
+  out["contraction_flops"] = layer.work.contraction_flops;
+  out["transcendentals"] = layer.work.transcendentals;
+  out["bytes"] = layer.work.bytes;
+  out["intensity"] = layer.work.intensity();
+  out["bound"] = layer.times.empty() ? Json() : Json(std::string(BoundName(layer.times[0].bound)));
+  out["seconds"] = layer.times.empty() ? Json() : Json(layer.times[0].seconds);
+  Json& reuse = out["reuse_factors"];
+  reuse["weight"] = Factor(factors.weight);
+  reuse["input"] = Factor(factors.input);
+  reuse["convolutional"] = Factor(factors.convolutional);
+  reuse["partial_sum"] = Factor(factors.partial_sum);
   return out;
 }
 
-Json BlocksJson(const std::vector<BlockRow>& blocks) {
-  Json out = Json::array();
-  for (const BlockRow& block : blocks) {
-    out.push_back({{"name", block.name},
-                   {"kind", block.kind},
-                   {"nodes", block.nodes},
-                   {"count", block.count},
-                   {"parent", NullIfEmpty(block.parent)}});
-  }
-  return out;
+Json BlockJson(const BlockRow& block) {
+  return {{"name", block.name},
+          {"kind", block.kind},
+          {"nodes", block.nodes},
+          {"count", block.count},
+          {"parent", NullIfEmpty(block.parent)}};
 }
 
 Json ReuseJson(const Report& report) {
@@ -153,28 +150,27 @@ Json ReuseJson(const Report& report) {
 }
 
 Json SampleJson(const MemorySample& sample) {
-  const auto& of = sample.bytes_by_kind;
-  const auto bytes = [&](MemoryKind kind) { return of[static_cast<int>(kind)]; };
-  return {{"bytes", sample.total_bytes},
-          {"parameter_bytes", bytes(MemoryKind::kParameter)},
-          {"weight_copy_bytes", bytes(MemoryKind::kWeightCopy)},
-          {"buffer_bytes", bytes(MemoryKind::kBuffer)},
-          {"optimizer_state_bytes", bytes(MemoryKind::kOptimizerState)},
-          {"input_bytes", bytes(MemoryKind::kInput)},
-          {"activation_bytes", bytes(MemoryKind::kActivation)},
-          {"gradient_bytes", bytes(MemoryKind::kGradient)},
-          {"parameter_gradient_bytes", bytes(MemoryKind::kParameterGradient)}};
+  const auto bytes = [&](MemoryKind kind) { return sample.bytes_by_kind[static_cast<int>(kind)]; };
+  Json out = Json::object();
+  out["bytes"] = sample.total_bytes;
+  out["parameter_bytes"] = bytes(MemoryKind::kParameter);
+  out["weight_copy_bytes"] = bytes(MemoryKind::kWeightCopy);
+  out["buffer_bytes"] = bytes(MemoryKind::kBuffer);
+  out["optimizer_state_bytes"] = bytes(MemoryKind::kOptimizerState);
+  out["input_bytes"] = bytes(MemoryKind::kInput);
+  out["activation_bytes"] = bytes(MemoryKind::kActivation);
+  out["gradient_bytes"] = bytes(MemoryKind::kGradient);
+  out["parameter_gradient_bytes"] = bytes(MemoryKind::kParameterGradient);
+  return out;
 }
 
+Json LiveTensorJson(const LiveTensor& tensor) {
+  return {{"name", tensor.name}, {"kind", std::string(MemoryKindName(tensor.kind))}, {"bytes", tensor.bytes}};
+}
+
+// Without its two long lists.
 Json MemoryJson(const Report& report) {
   const MemoryTable& memory = report.memory;
-  Json live = Json::array();
-  for (const LiveTensor& tensor : memory.live_at_peak) {
-    live.push_back(
-        {{"name", tensor.name}, {"kind", std::string(MemoryKindName(tensor.kind))}, {"bytes", tensor.bytes}});
-  }
-  Json timeline = Json::array();
-  for (const MemorySample& sample : memory.timeline) timeline.push_back(SampleJson(sample));
   Json capacity, fits;
   if (!report.devices.empty() && report.devices[0].fits.has_value()) {
     capacity = *report.devices[0].roofline.device.memory_bytes;
@@ -194,9 +190,7 @@ Json MemoryJson(const Report& report) {
           {"peak_bytes", memory.peak_bytes},
           {"peak_layer_index", memory.peak_kernel < 0 ? Json() : Json(memory.peak_kernel)},
           {"capacity_bytes", capacity},
-          {"fits", fits},
-          {"live_at_peak", live},
-          {"timeline", timeline}};
+          {"fits", fits}};
 }
 
 Json StepTimeJson(const StepTime& step) {
@@ -256,26 +250,46 @@ Json RooflineJson(const DeviceSection& device) {
           {"layer_bounds", layer_bounds}};
 }
 
+// A name that is not UTF-8 must not stop the report.
+std::string Dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+
+// One element per line. The long lists are never in memory as JSON.
+template <typename Rows, typename ToJson>
+std::string Lines(const Rows& rows, ToJson to_json) {
+  std::string out = "[";
+  for (const auto& row : rows) absl::StrAppend(&out, out.size() > 1 ? ",\n  " : "\n  ", Dump(to_json(row)));
+  return absl::StrCat(out, rows.empty() ? "]" : "\n ]");
+}
+
+std::string MemoryText(const Report& report) {
+  std::string out = Dump(MemoryJson(report));
+  out.pop_back();
+  return absl::StrCat(out, ",\n \"live_at_peak\": ", Lines(report.memory.live_at_peak, LiveTensorJson),
+                      ",\n \"timeline\": ", Lines(report.memory.timeline, SampleJson), "}");
+}
+
 }  // namespace
 
 std::string RenderJson(const Report& report) {
-  Json rooflines = Json::array();
-  for (const DeviceSection& device : report.devices) rooflines.push_back(RooflineJson(device));
-  const Json out = {{"schema", "reusescope.analysis/1"},
-                    {"model", ModelJson(report.model)},
-                    {"coverage", CoverageJson(report.coverage)},
-                    {"notes", report.notes},
-                    {"settings", SettingsJson(report.settings)},
-                    {"totals", TotalsJson(report)},
-                    {"layers", LayersJson(report)},
-                    {"blocks", BlocksJson(report.blocks)},
-                    {"reuse", ReuseJson(report)},
-                    {"memory", MemoryJson(report)},
-                    {"roofline", rooflines.empty() ? Json() : rooflines[0]},
-                    {"rooflines", rooflines},
-                    {"verdict", Verdict(report)}};
-  // A name that is not UTF-8 must not stop the report.
-  return out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  const std::pair<const char*, std::string> members[] = {
+      {"schema", Dump("reusescope.analysis/1")},
+      {"model", Dump(ModelJson(report.model))},
+      {"coverage", Dump(CoverageJson(report.coverage))},
+      {"notes", Dump(report.notes)},
+      {"settings", Dump(SettingsJson(report.settings))},
+      {"totals", Dump(TotalsJson(report))},
+      {"layers", Lines(report.layers, LayerJson)},
+      {"blocks", Lines(report.blocks, BlockJson)},
+      {"reuse", Dump(ReuseJson(report))},
+      {"memory", MemoryText(report)},
+      {"roofline", report.devices.empty() ? "null" : Dump(RooflineJson(report.devices[0]))},
+      {"rooflines", Lines(report.devices, RooflineJson)},
+      {"verdict", Dump(Verdict(report))}};
+  std::string out = "{";
+  for (const auto& [name, text] : members) {
+    absl::StrAppend(&out, out.size() > 1 ? ",\n" : "\n", "\"", name, "\": ", text);
+  }
+  return out + "\n}\n";
 }
 
 }  // namespace reusescope::cli
