@@ -138,6 +138,7 @@ class Finder {
   absl::flat_hash_set<ValueId> outer_;
   std::vector<bool> differentiable_;  // by value: on a path with gradients, back from a floating-point output
   std::vector<bool> dropped_;         // nodes that leave the schedule
+  absl::flat_hash_map<NodeId, NodeId> transposes_;  // by the one reader of a tied copy: the Transpose that makes it
   int merged_ = 0;
   int separated_ = 0;
 };
@@ -295,7 +296,7 @@ ValueId Finder::CloneParameter(ValueId id, const std::string& name) {
 void Finder::ReplaceIdentitiesOf(ValueId id) {
   for (NodeId reader : uses_.of(id)) {
     const Node& node = graph_.node(reader);
-    if (node.op.type != "Identity" || !node.op.domain.empty()) continue;
+    if (node.op.type != "Identity" || !node.op.domain.empty() || node.outputs.empty()) continue;
     Value& copy = graph_.value(node.outputs[0]);
     copy.kind = ValueKind::kParameter;
     copy.producer = kNoNode;
@@ -337,7 +338,7 @@ void Finder::SeparateMergedVectors() {
   }
 }
 
-// From now on `copy` is computed: the Transpose of `table`, right before what reads it.
+// From now on `copy` is computed: the Transpose of `table`. It is scheduled by TieTransposedCopies.
 void Finder::Tie(ValueId copy, ValueId table) {
   const NodeId reader = uses_.of(copy)[0];
   Node node;
@@ -348,9 +349,8 @@ void Finder::Tie(ValueId copy, ValueId table) {
   node.attributes.Set("perm", std::vector<int64_t>{1, 0});
   node.name = absl::StrCat(graph_.value(copy).name, ".transpose");
   node.module = graph_.node(reader).module;
-  const NodeId transpose = graph_.AddNode(std::move(node));
+  transposes_[reader] = graph_.AddNode(std::move(node));
   graph_.order.pop_back();
-  graph_.order.insert(std::find(graph_.order.begin(), graph_.order.end(), reader), transpose);
   graph_.value(copy).kind = ValueKind::kActivation;
   notes_.push_back(absl::StrCat("'", graph_.value(copy).name, "' ", ShapeString(graph_.value(copy).type.shape),
                                 " has no name of its own and the transposed shape of the embedding '",
@@ -379,6 +379,14 @@ void Finder::TieTransposedCopies() {
   for (const auto& [shape, pair] : by_shape) {
     if (pair.tables.size() == 1 && pair.copies.size() == 1) Tie(pair.copies[0], pair.tables[0]);
   }
+  std::vector<NodeId> order;
+  order.reserve(graph_.order.size() + transposes_.size());
+  for (NodeId id : graph_.order) {
+    const auto transpose = transposes_.find(id);
+    if (transpose != transposes_.end()) order.push_back(transpose->second);
+    order.push_back(id);
+  }
+  graph_.order = std::move(order);
 }
 
 // Exporters fold an inference-mode batch normalization into the convolution before it. What is left of it is a weight
@@ -422,7 +430,10 @@ absl::StatusOr<std::regex> CompileRegex(absl::string_view flag, const std::strin
 }
 
 bool Matches(const Value& value, const std::regex& regex) {
-  return std::regex_search(value.name, regex) || std::regex_search(value.original_name, regex);
+  // std::regex recurses once per character; names of sane files are far shorter.
+  constexpr size_t kMaxName = 1000;
+  return std::regex_search(value.name.substr(0, kMaxName), regex) ||
+         std::regex_search(value.original_name.substr(0, kMaxName), regex);
 }
 
 absl::Status MatchesNothing(absl::string_view flag, const std::string& pattern, const std::string& example) {
