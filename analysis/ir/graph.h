@@ -95,8 +95,8 @@ struct Node {
   std::vector<ValueId> captures;  // outer values that its subgraphs read, once each, operands left out
   Attributes attributes;
   std::string overload;  // of a call: which of several model-local functions of that name; nearly always ""
-  std::string name;    // as in the file, or made unique from the operator ("Conv_12")
-  std::string module;  // path in the model's module tree ("layer1.0.conv1"); "" when the file tells nothing
+  std::string name;      // as in the file, or made unique from the operator ("Conv_12")
+  std::string module;    // path in the model's module tree ("layer1.0.conv1"); "" when the file tells nothing
   Phase phase = Phase::kForward;
   NodeId forward_node = kNoNode;  // of a backward node
 };
