@@ -118,8 +118,8 @@ class ManagedCurve {
 
 // O(n log n) for n touches. kOutOfRange if the kernels' bytes sum to more than int64 holds.
 absl::StatusOr<LruCurve> ComputeLruCurve(const CostTable& cost);
-// O(n log n) for each rung. Rungs are added where the curve bends by more than 1 %, at most 48, and fewer on lists of
-// more than some 2,000 intervals (on 100,000 and more, 2). kInvalidArgument if `lru` is of another cost table.
+// O(n log n) for each rung. Rungs are added where the curve bends, until it is known to some tenths of a percent, but
+// fewer on lists of more than some 10,000 touches. `lru` must be of the same cost table.
 absl::StatusOr<ManagedCurve> ComputeManagedCurve(const CostTable& cost, const LruCurve& lru);
 
 }  // namespace reusescope
