@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <queue>
@@ -17,11 +18,12 @@ namespace {
 using Wide = absl::int128;
 
 // How well the curve should be known between two rungs: relative to the traffic.
-constexpr double kTolerance = 0.005;
-// Intervals packed in all rungs and passes together, and the bounds that follow for one list.
-constexpr int64_t kPackingBudget = 1'000'000;
-constexpr int kMaxPasses = 5, kMinPasses = 2;
-constexpr int kMaxRungs = 32, kMinRungs = 2;
+constexpr double kTolerance = 0.01;
+// Intervals packed in all rungs and passes together, and the bounds for one list.
+constexpr int64_t kPackingBudget = 200'000;
+constexpr int kMaxRungs = 48, kMinRungs = 2;
+// For the first rung, and for one between two packed ones, which starts from their prices.
+constexpr int kColdPasses = 5, kWarmPasses = 2;
 // Gaps and intervals looked at by the exchange, for each rung.
 constexpr int64_t kExchangeWork = 20'000;
 
@@ -47,26 +49,34 @@ struct PackedRung {
   int64_t capacity_bytes = 0;
   int64_t traffic_bytes = 0;
   std::shared_ptr<const std::vector<int64_t>> kept;
+  std::vector<double> prices;  // empty where nothing had to be chosen
 };
+
+// Prices for a capacity between two others: the geometric mean.
+std::vector<double> PricesBetween(const std::vector<double>& lower, const std::vector<double>& upper) {
+  if (lower.empty() || upper.empty()) return lower.empty() ? upper : lower;
+  std::vector<double> prices(lower.size());
+  for (size_t gap = 0; gap < prices.size(); ++gap) prices[gap] = std::sqrt(lower[gap] * upper[gap]);
+  return prices;
+}
 
 // Packs at chosen capacities: halves the stretch between two rungs in which the curve bends most, until it is straight
 // within the tolerance everywhere or the budget is used up.
 class Ladder {
  public:
   explicit Ladder(const ReuseChains& chains) : chains_(chains) {
-    const auto intervals = static_cast<int64_t>(chains.intervals().size()) + 1;
-    passes_ =
-        static_cast<int>(std::clamp<int64_t>(kPackingBudget / (intervals * kMinRungs * 2), kMinPasses, kMaxPasses));
-    max_rungs_ = static_cast<int>(std::clamp<int64_t>(kPackingBudget / (intervals * passes_), kMinRungs, kMaxRungs));
+    const auto once = kWarmPasses * (static_cast<int64_t>(chains.intervals().size()) + 1);
+    max_rungs_ = static_cast<int>(std::clamp<int64_t>(kPackingBudget / once, kMinRungs, kMaxRungs));
+    if (max_rungs_ == kMinRungs) cold_passes_ = kWarmPasses;
   }
 
   std::vector<PackedRung> Climb() && {
     std::vector<int64_t> all;
     for (const ReuseInterval& interval : chains_.intervals()) all.push_back(interval.bytes);
     const int64_t top = PeakOf(chains_, all);
-    Add(0, std::vector<int64_t>(all.size(), 0));
+    Add(0, {std::vector<int64_t>(all.size(), 0), {}});
     if (top == 0) return std::move(rungs_);
-    Add(top, std::move(all));
+    Add(top, {std::move(all), {}});
     Split(0, 1);
     while (!open_.empty() && static_cast<int>(rungs_.size()) < max_rungs_ + 2) {
       const Stretch stretch = open_.top();
@@ -84,9 +94,10 @@ class Ladder {
     bool operator<(const Stretch& other) const { return bend < other.bend; }
   };
 
-  size_t Add(int64_t capacity_bytes, std::vector<int64_t> kept) {
-    const int64_t traffic = chains_.TotalTrafficOf(kept);
-    rungs_.push_back({capacity_bytes, traffic, std::make_shared<const std::vector<int64_t>>(std::move(kept))});
+  size_t Add(int64_t capacity_bytes, Packing packing) {
+    const int64_t traffic = chains_.TotalTrafficOf(packing.kept);
+    rungs_.push_back({capacity_bytes, traffic, std::make_shared<const std::vector<int64_t>>(std::move(packing.kept)),
+                      std::move(packing.prices)});
     return rungs_.size() - 1;
   }
 
@@ -95,9 +106,11 @@ class Ladder {
     const int64_t low = rungs_[lower].capacity_bytes, high = rungs_[upper].capacity_bytes;
     if (high - low < 2 || static_cast<int>(rungs_.size()) >= max_rungs_ + 2) return;
     const int64_t capacity = low + (high - low) / 2;
-    std::vector<int64_t> kept = PackIntervals(chains_, capacity, {.passes = passes_});
-    ImproveByExchange(chains_, capacity, kExchangeWork, kept);
-    const size_t middle = Add(capacity, std::move(kept));
+    const bool warm = !rungs_[lower].prices.empty() && !rungs_[upper].prices.empty();
+    Packing packing = PackIntervals(chains_, capacity, warm ? kWarmPasses : cold_passes_,
+                                    PricesBetween(rungs_[lower].prices, rungs_[upper].prices));
+    ImproveByExchange(chains_, capacity, kExchangeWork, packing.kept);
+    const size_t middle = Add(capacity, std::move(packing));
     const int64_t traffic = rungs_[middle].traffic_bytes;
     const int64_t below = Chord(rungs_[lower], rungs_[upper], capacity) - traffic;
     const double bend = static_cast<double>(below) / static_cast<double>(std::max<int64_t>(traffic, 1));
@@ -105,7 +118,7 @@ class Ladder {
   }
 
   const ReuseChains& chains_;
-  int passes_ = kMaxPasses;
+  int cold_passes_ = kColdPasses;
   int max_rungs_ = kMaxRungs;
   std::vector<PackedRung> rungs_;
   std::priority_queue<Stretch> open_;

@@ -74,15 +74,15 @@ class GapUse {
 
 class Packer {
  public:
-  Packer(const ReuseChains& chains, int64_t capacity_bytes)
+  Packer(const ReuseChains& chains, int64_t capacity_bytes, const std::vector<double>& first_prices)
       : chains_(chains),
         capacity_(capacity_bytes),
-        price_(chains.num_events(), 1.0),
+        price_(first_prices.empty() ? std::vector<double>(chains.num_events(), 1.0) : first_prices),
         price_before_(chains.num_events() + 1, 0.0),
         use_(chains.num_events()) {}
 
-  std::vector<int64_t> Run(int passes) {
-    std::vector<int64_t> best;
+  Packing Run(int passes) {
+    Packing best;
     int64_t best_traffic = std::numeric_limits<int64_t>::max();
     for (int pass = 0; pass < passes; ++pass) {
       if (pass > 0) Reprice();
@@ -90,7 +90,7 @@ class Packer {
       const int64_t traffic = chains_.TotalTrafficOf(kept_);
       if (traffic < best_traffic) {
         best_traffic = traffic;
-        best = kept_;
+        best = {kept_, price_};
       }
     }
     return best;
@@ -201,9 +201,10 @@ class Packer {
 
 }  // namespace
 
-std::vector<int64_t> PackIntervals(const ReuseChains& chains, int64_t capacity_bytes, const PackingOptions& options) {
-  if (chains.intervals().empty()) return {};
-  return Packer(chains, capacity_bytes).Run(options.passes);
+Packing PackIntervals(const ReuseChains& chains, int64_t capacity_bytes, int passes,
+                      const std::vector<double>& first_prices) {
+  if (chains.intervals().empty()) return {{}, std::vector<double>(chains.num_events(), 1.0)};
+  return Packer(chains, capacity_bytes, first_prices).Run(passes);
 }
 
 }  // namespace reusescope

@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "cli/views/views.h"
+#include "fmt/format.h"
 
 namespace reusescope::cli {
 namespace {
@@ -90,34 +92,56 @@ Json TotalsJson(const Report& report) {
   return out;
 }
 
-// null: the kernel has no such operand.
-Json Factor(double factor) { return factor > 0 ? Json(factor) : Json(); }
+// A name that is not UTF-8 must not stop the report.
+std::string Dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
-// There are as many of these as kernels, so they are built without copies.
-Json LayerJson(const LayerRow& layer) {
-  const ReuseFactors& factors = layer.reuse_factors;
-  Json out = Json::object();
-  out["name"] = layer.name;
-  out["module"] = layer.module;
-  out["op"] = layer.op;
-  out["phase"] = std::string(PhaseName(layer.phase));
-  out["gradient"] = NullIfEmpty(layer.gradient);
-  out["block"] = NullIfEmpty(layer.block);
-  out["known"] = layer.known;
-  out["macs"] = layer.work.macs;
-  out["flops"] = layer.work.flops;
-  out["contraction_flops"] = layer.work.contraction_flops;
-  out["transcendentals"] = layer.work.transcendentals;
-  out["bytes"] = layer.work.bytes;
-  out["intensity"] = layer.work.intensity();
-  out["bound"] = layer.times.empty() ? Json() : Json(std::string(BoundName(layer.times[0].bound)));
-  out["seconds"] = layer.times.empty() ? Json() : Json(layer.times[0].seconds);
-  Json& reuse = out["reuse_factors"];
-  reuse["weight"] = Factor(factors.weight);
-  reuse["input"] = Factor(factors.input);
-  reuse["convolutional"] = Factor(factors.convolutional);
-  reuse["partial_sum"] = Factor(factors.partial_sum);
-  return out;
+// An object of the long lists, as text at once: there are as many of them as kernels.
+class ObjectText {
+ public:
+  void Add(absl::string_view key, int64_t value) { Append(key, absl::StrCat(value)); }
+  void Add(absl::string_view key, double value) { Append(key, fmt::format("{}", value)); }
+  void Add(absl::string_view key, bool value) { Append(key, value ? "true" : "false"); }
+  void Add(absl::string_view key, const std::string& value) { Append(key, Dump(value)); }
+  void AddOrNull(absl::string_view key, const std::string& value) { Append(key, value.empty() ? "null" : Dump(value)); }
+  void Append(absl::string_view key, absl::string_view json) {
+    absl::StrAppend(&text_, text_.size() > 1 ? "," : "", "\"", key, "\":", json);
+  }
+  std::string Finish() && { return std::move(text_) + "}"; }
+
+ private:
+  std::string text_ = "{";
+};
+
+// null: the kernel has no such operand.
+void AddFactor(ObjectText& out, absl::string_view key, double factor) {
+  factor > 0 ? out.Add(key, factor) : out.Append(key, "null");
+}
+
+std::string LayerText(const LayerRow& layer) {
+  const Work& work = layer.work;
+  ObjectText factors;
+  AddFactor(factors, "weight", layer.reuse_factors.weight);
+  AddFactor(factors, "input", layer.reuse_factors.input);
+  AddFactor(factors, "convolutional", layer.reuse_factors.convolutional);
+  AddFactor(factors, "partial_sum", layer.reuse_factors.partial_sum);
+  ObjectText out;
+  out.Add("name", layer.name);
+  out.Add("module", layer.module);
+  out.Add("op", layer.op);
+  out.Add("phase", std::string(PhaseName(layer.phase)));
+  out.AddOrNull("gradient", layer.gradient);
+  out.AddOrNull("block", layer.block);
+  out.Add("known", layer.known);
+  out.Add("macs", work.macs);
+  out.Add("flops", work.flops);
+  out.Add("contraction_flops", work.contraction_flops);
+  out.Add("transcendentals", work.transcendentals);
+  out.Add("bytes", work.bytes);
+  out.Add("intensity", work.intensity());
+  out.AddOrNull("bound", layer.times.empty() ? "" : std::string(BoundName(layer.times[0].bound)));
+  out.Append("seconds", layer.times.empty() ? "null" : fmt::format("{}", layer.times[0].seconds));
+  out.Append("reuse_factors", std::move(factors).Finish());
+  return std::move(out).Finish();
 }
 
 Json BlockJson(const BlockRow& block) {
@@ -149,23 +173,27 @@ Json ReuseJson(const Report& report) {
           {"saturation_capacity_bytes", report.saturation_capacity_bytes}};
 }
 
-Json SampleJson(const MemorySample& sample) {
+std::string SampleText(const MemorySample& sample) {
   const auto bytes = [&](MemoryKind kind) { return sample.bytes_by_kind[static_cast<int>(kind)]; };
-  Json out = Json::object();
-  out["bytes"] = sample.total_bytes;
-  out["parameter_bytes"] = bytes(MemoryKind::kParameter);
-  out["weight_copy_bytes"] = bytes(MemoryKind::kWeightCopy);
-  out["buffer_bytes"] = bytes(MemoryKind::kBuffer);
-  out["optimizer_state_bytes"] = bytes(MemoryKind::kOptimizerState);
-  out["input_bytes"] = bytes(MemoryKind::kInput);
-  out["activation_bytes"] = bytes(MemoryKind::kActivation);
-  out["gradient_bytes"] = bytes(MemoryKind::kGradient);
-  out["parameter_gradient_bytes"] = bytes(MemoryKind::kParameterGradient);
-  return out;
+  ObjectText out;
+  out.Add("bytes", sample.total_bytes);
+  out.Add("parameter_bytes", bytes(MemoryKind::kParameter));
+  out.Add("weight_copy_bytes", bytes(MemoryKind::kWeightCopy));
+  out.Add("buffer_bytes", bytes(MemoryKind::kBuffer));
+  out.Add("optimizer_state_bytes", bytes(MemoryKind::kOptimizerState));
+  out.Add("input_bytes", bytes(MemoryKind::kInput));
+  out.Add("activation_bytes", bytes(MemoryKind::kActivation));
+  out.Add("gradient_bytes", bytes(MemoryKind::kGradient));
+  out.Add("parameter_gradient_bytes", bytes(MemoryKind::kParameterGradient));
+  return std::move(out).Finish();
 }
 
-Json LiveTensorJson(const LiveTensor& tensor) {
-  return {{"name", tensor.name}, {"kind", std::string(MemoryKindName(tensor.kind))}, {"bytes", tensor.bytes}};
+std::string LiveTensorText(const LiveTensor& tensor) {
+  ObjectText out;
+  out.Add("name", tensor.name);
+  out.Add("kind", std::string(MemoryKindName(tensor.kind)));
+  out.Add("bytes", tensor.bytes);
+  return std::move(out).Finish();
 }
 
 // Without its two long lists.
@@ -250,22 +278,19 @@ Json RooflineJson(const DeviceSection& device) {
           {"layer_bounds", layer_bounds}};
 }
 
-// A name that is not UTF-8 must not stop the report.
-std::string Dump(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
-
 // One element per line. The long lists are never in memory as JSON.
-template <typename Rows, typename ToJson>
-std::string Lines(const Rows& rows, ToJson to_json) {
+template <typename Rows, typename ToText>
+std::string Lines(const Rows& rows, ToText to_text) {
   std::string out = "[";
-  for (const auto& row : rows) absl::StrAppend(&out, out.size() > 1 ? ",\n  " : "\n  ", Dump(to_json(row)));
+  for (const auto& row : rows) absl::StrAppend(&out, out.size() > 1 ? ",\n  " : "\n  ", to_text(row));
   return absl::StrCat(out, rows.empty() ? "]" : "\n ]");
 }
 
 std::string MemoryText(const Report& report) {
   std::string out = Dump(MemoryJson(report));
   out.pop_back();
-  return absl::StrCat(out, ",\n \"live_at_peak\": ", Lines(report.memory.live_at_peak, LiveTensorJson),
-                      ",\n \"timeline\": ", Lines(report.memory.timeline, SampleJson), "}");
+  return absl::StrCat(out, ",\n \"live_at_peak\": ", Lines(report.memory.live_at_peak, LiveTensorText),
+                      ",\n \"timeline\": ", Lines(report.memory.timeline, SampleText), "}");
 }
 
 }  // namespace
@@ -278,12 +303,12 @@ std::string RenderJson(const Report& report) {
       {"notes", Dump(report.notes)},
       {"settings", Dump(SettingsJson(report.settings))},
       {"totals", Dump(TotalsJson(report))},
-      {"layers", Lines(report.layers, LayerJson)},
-      {"blocks", Lines(report.blocks, BlockJson)},
+      {"layers", Lines(report.layers, LayerText)},
+      {"blocks", Lines(report.blocks, [](const BlockRow& block) { return Dump(BlockJson(block)); })},
       {"reuse", Dump(ReuseJson(report))},
       {"memory", MemoryText(report)},
       {"roofline", report.devices.empty() ? "null" : Dump(RooflineJson(report.devices[0]))},
-      {"rooflines", Lines(report.devices, RooflineJson)},
+      {"rooflines", Lines(report.devices, [](const DeviceSection& d) { return Dump(RooflineJson(d)); })},
       {"verdict", Dump(Verdict(report))}};
   std::string out = "{";
   for (const auto& [name, text] : members) {

@@ -10,10 +10,13 @@
 #include <map>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "analysis/measure/cache.h"
 #include "analysis/measure/cache_intervals.h"
 #include "analysis/measure/cache_packing.h"
+#include "analysis/pipeline.h"
 #include "gtest/gtest.h"
+#include "importer/load_model.h"
 #include "tests/analysis/cache_access_lists.h"
 
 namespace reusescope {
@@ -228,6 +231,20 @@ void ExpectNearOptimum(const CostTable& cost) {
   }
 }
 
+class RealSteps : public testing::TestWithParam<const char*> {};
+
+TEST_P(RealSteps, AreWithin2PercentOfTheOptimum) {
+  absl::StatusOr<Model> model = LoadModel(absl::StrCat(REUSESCOPE_SOURCE_DIR "/models/", GetParam()));
+  ASSERT_TRUE(model.ok()) << model.status();
+  AnalysisOptions options;
+  options.shapes.batch = 32;
+  const absl::StatusOr<Analysis> analysis = Analyze(*std::move(model), options);
+  ASSERT_TRUE(analysis.ok()) << analysis.status();
+  ExpectNearOptimum(analysis->cost);
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, RealSteps, testing::Values("resnet50.onnx", "vgg16.onnx"));
+
 TEST(ManagedCurve, Within2PercentOfTheOptimumOnResNet50) { ExpectNearOptimum(ResNet50Step(32)); }
 TEST(ManagedCurve, Within2PercentOfTheOptimumOnVgg16) { ExpectNearOptimum(Vgg16Step(32)); }
 TEST(ManagedCurve, Within2PercentOfTheOptimumAtBatch1) {
@@ -324,7 +341,7 @@ TEST(PackIntervals, EveryPlanFits) {
   for (int i = 0; i < 200; ++i) {
     const ReuseChains chains = ReuseChains::Build(RandomAccessList(random, 20, 8, 50, i % 2 == 0)).value();
     const int64_t capacity = 1 + i;
-    std::vector<int64_t> kept = PackIntervals(chains, capacity, {.passes = 1 + i % 5});
+    std::vector<int64_t> kept = PackIntervals(chains, capacity, 1 + i % 5, {}).kept;
     const int64_t packed = chains.TotalTrafficOf(kept);
     ImproveByExchange(chains, capacity, 100'000, kept);
     EXPECT_LE(chains.TotalTrafficOf(kept), packed);
