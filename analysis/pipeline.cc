@@ -1,6 +1,7 @@
 #include "analysis/pipeline.h"
 
 #include <algorithm>
+#include <future>
 #include <utility>
 
 #include "absl/container/btree_map.h"
@@ -101,6 +102,10 @@ absl::StatusOr<TrainingGraph> BuildGraph(Model model, const AnalysisOptions& opt
   RS_RETURN_IF_ERROR(LowerComposites(graph));
   RS_RETURN_IF_ERROR(VerifyInDebug(graph, Stage::kRecognize));
   if (last >= Stage::kDifferentiate && options.mode == Mode::kTraining) {
+    // What a step has beside the forward graph: a gradient of nearly every value, two states of every parameter and
+    // what the update makes of all three. Room for it at once, so that a large graph moves once.
+    graph.values.reserve(5 * graph.values.size());
+    graph.nodes.reserve(4 * graph.nodes.size());
     RS_RETURN_IF_ERROR(AttachLoss(training, options.loss));
     RS_RETURN_IF_ERROR(Differentiate(training));
     RS_RETURN_IF_ERROR(VerifyInDebug(graph, Stage::kDifferentiate));
@@ -115,17 +120,22 @@ absl::StatusOr<Analysis> Analyze(Model model, const AnalysisOptions& options) {
   Analysis analysis{.facts = FactsOf(model), .options = options};
   RS_ASSIGN_OR_RETURN(analysis.training, BuildGraph(std::move(model), options, Stage::kOptimizer, analysis.notes));
   const Graph& graph = analysis.training.graph;
-  analysis.facts.parameters = ParameterCount(graph);
-  analysis.facts.parameter_tensors = ParameterTensors(graph);
   RS_ASSIGN_OR_RETURN(analysis.cost, ComputeCost(analysis.training, {.precision = options.precision}));
   analysis.coverage = CoverageOf(graph, analysis.cost);
+  // The cache curves take as long as the other tables together and share nothing with them but the cost.
+  std::future<absl::Status> curves = std::async(std::launch::async, [&analysis]() -> absl::Status {
+    RS_ASSIGN_OR_RETURN(analysis.lru, ComputeLruCurve(analysis.cost));
+    RS_ASSIGN_OR_RETURN(analysis.managed, ComputeManagedCurve(analysis.cost, analysis.lru));
+    return absl::OkStatus();
+  });
+  analysis.facts.parameters = ParameterCount(graph);
+  analysis.facts.parameter_tensors = ParameterTensors(graph);
   analysis.blocks = FindBlocks(graph);
   RS_ASSIGN_OR_RETURN(analysis.reuse, ComputeReuse(analysis.training, analysis.cost, analysis.blocks));
   RS_ASSIGN_OR_RETURN(analysis.memory, ComputeMemory(analysis.training, analysis.cost,
                                                      {.precision = options.precision,
                                                       .dropout_mask_bytes = options.dropout_mask_bytes}));
-  RS_ASSIGN_OR_RETURN(analysis.lru, ComputeLruCurve(analysis.cost));
-  RS_ASSIGN_OR_RETURN(analysis.managed, ComputeManagedCurve(analysis.cost, analysis.lru));
+  RS_RETURN_IF_ERROR(curves.get());
   return analysis;
 }
 

@@ -114,7 +114,7 @@ BENCHMARK_DEFINE_F(Tables, Report)(benchmark::State& state) {
   const absl::StatusOr<Hardware> device = FindDevice("a100-sxm-80gb");
   if (Fails(state, device)) return;
   for (auto _ : state) {
-    const absl::StatusOr<cli::Report> report = cli::MakeReport(*analysis_, {*device}, {.described_layers = 10});
+    const absl::StatusOr<cli::Report> report = cli::MakeReport(*analysis_, {*device}, {.listed_layers = 10});
     if (Fails(state, report)) return;
     benchmark::DoNotOptimize(cli::RenderTable(*report, {}, cli::Terminal()));
   }
@@ -175,7 +175,7 @@ void Chain(benchmark::State& state) {
     if (Fails(state, model)) return;
     const absl::StatusOr<Analysis> analysis = Analyze(*std::move(model), {});
     if (Fails(state, analysis)) return;
-    const absl::StatusOr<cli::Report> report = cli::MakeReport(*analysis, {*device}, {.described_layers = 10});
+    const absl::StatusOr<cli::Report> report = cli::MakeReport(*analysis, {*device}, {.listed_layers = 10});
     if (Fails(state, report)) return;
     benchmark::DoNotOptimize(cli::RenderTable(*report, {}, cli::Terminal()));
   }

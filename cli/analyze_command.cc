@@ -81,7 +81,7 @@ absl::Status RunAnalyze(const AnalyzeOptions& options) {
     if (options.strict) RS_RETURN_IF_ERROR(RequireFullCoverage(analysis.coverage));
     ReportOptions report_options = options.report;
     const bool lists_all = options.format == Format::kJson || options.format == Format::kCsv;
-    if (!lists_all) report_options.described_layers = options.view.top;
+    if (!lists_all) report_options.listed_layers = options.view.top;
     RS_ASSIGN_OR_RETURN(const Report report, MakeReport(analysis, options.hardware, report_options));
     text = Render(report, options);
   }

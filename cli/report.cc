@@ -1,11 +1,12 @@
 #include "cli/report.h"
 
 #include <algorithm>
-#include <map>
 #include <numeric>
 #include <set>
+#include <tuple>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "analysis/ir/status_util.h"
@@ -103,13 +104,27 @@ NodeId ForwardNodeOf(const Graph& graph, NodeId id) {
   return graph.node(id).phase == Phase::kForward ? id : graph.node(id).forward_node;
 }
 
-Work WorkOf(const KernelCost& kernel) {
-  return {.kernels = 1,
-          .macs = kernel.macs,
-          .flops = kernel.flops,
-          .contraction_flops = kernel.contraction_flops,
-          .transcendentals = kernel.transcendentals,
-          .bytes = kernel.bytes()};
+Work WorkOf(const Analysis& analysis, const std::vector<DeviceSection>& devices, size_t index) {
+  const KernelCost& kernel = analysis.cost.kernels[index];
+  Work work{.kernels = 1,
+            .macs = kernel.macs,
+            .flops = kernel.flops,
+            .contraction_flops = kernel.contraction_flops,
+            .transcendentals = kernel.transcendentals,
+            .bytes = kernel.bytes()};
+  for (const DeviceSection& device : devices) {
+    const KernelBound& bound = device.roofline.kernels[index].Headline();
+    work.seconds.push_back(bound.seconds);
+    work.memory_bound_seconds.push_back(bound.bound == Bound::kMemory ? bound.seconds : 0);
+  }
+  return work;
+}
+
+// What a reader looks for: the module, else the name of the forward node.
+std::string LabelOf(const Graph& graph, NodeId id) {
+  const Node& node = graph.node(id);
+  const NodeId forward = ForwardNodeOf(graph, id);
+  return !node.module.empty() ? node.module : forward != kNoNode ? graph.node(forward).name : node.name;
 }
 
 LayerRow MakeLayer(const Analysis& analysis, const std::vector<DeviceSection>& devices, size_t index) {
@@ -118,21 +133,36 @@ LayerRow MakeLayer(const Analysis& analysis, const std::vector<DeviceSection>& d
   const Node& node = graph.node(kernel.node);
   LayerRow layer{.name = node.name,
                  .module = node.module,
+                 .label = LabelOf(graph, kernel.node),
                  .op = OpKeyString(node.op),
                  .phase = kernel.phase,
                  .known = kernel.known,
-                 .work = WorkOf(kernel)};
-  const NodeId forward = ForwardNodeOf(graph, kernel.node);
-  layer.label = !node.module.empty() ? node.module : forward != kNoNode ? graph.node(forward).name : node.name;
-  const int32_t block = analysis.blocks.InnermostOf(forward);
+                 .work = WorkOf(analysis, devices, index)};
+  const int32_t block = analysis.blocks.InnermostOf(ForwardNodeOf(graph, kernel.node));
   if (block != kNoBlock) layer.block = analysis.blocks.blocks[block].name;
   for (const DeviceSection& device : devices) {
     const KernelBound& bound = device.roofline.kernels[index].Headline();
     layer.times.push_back({bound.seconds, bound.bound});
-    layer.work.seconds.push_back(bound.seconds);
-    layer.work.memory_bound_seconds.push_back(bound.bound == Bound::kMemory ? bound.seconds : 0);
   }
+  DescribeKernel(graph, kernel.node, layer);
   return layer;
+}
+
+// Order of the layer list: time on the first device; without one FLOPs, then bytes.
+using Weight = std::tuple<double, int64_t, int64_t>;
+Weight WeightOf(const Work& work) {
+  return work.seconds.empty() ? Weight(0, work.flops, work.bytes) : Weight(work.seconds[0], 0, 0);
+}
+
+// Indices of the `count` largest weights, largest first; the earlier of equal ones first.
+std::vector<int> Heaviest(const std::vector<Weight>& weights, size_t count) {
+  std::vector<int> order(weights.size());
+  std::iota(order.begin(), order.end(), 0);
+  count = std::min(count, order.size());
+  std::partial_sort(order.begin(), order.begin() + count, order.end(),
+                    [&](int a, int b) { return weights[a] != weights[b] ? weights[a] > weights[b] : a < b; });
+  order.resize(count);
+  return order;
 }
 
 // The outermost block group around a kernel, or -1.
@@ -144,44 +174,84 @@ int32_t OutermostGroup(const Analysis& analysis, NodeId node) {
   return table.blocks[block].group;
 }
 
-std::string FirstComponent(absl::string_view module) { return std::string(module.substr(0, module.find('.'))); }
+absl::string_view FirstComponent(absl::string_view module) { return module.substr(0, module.find('.')); }
 
-// Folds layers into rows: blocks by their outermost group, what is outside by the top of the module tree. A kernel
+// Folds kernels into rows: blocks by their outermost group, what is outside by the top of the module tree. A kernel
 // between two blocks of a group, in the module that the group is named after, counts with them (the ReLU after a
 // ResNet's Add).
-std::vector<GroupRow> MakeGroups(const Analysis& analysis, const std::vector<LayerRow>& layers) {
-  const Graph& graph = analysis.training.graph;
-  std::vector<GroupRow> rows;
-  std::map<std::pair<int32_t, std::string>, size_t> row_of;
-  std::map<std::string, int32_t> group_of_name;
-  for (const Block& block : analysis.blocks.blocks) {
-    if (block.parent == kNoBlock) group_of_name.emplace(analysis.blocks.groups[block.group].name, block.group);
-  }
-  GroupRow updates{.name = analysis.training.optimizer, .kind = "update"};
-  for (size_t k = 0; k < layers.size(); ++k) {
-    const LayerRow& layer = layers[k];
-    const NodeId node = analysis.cost.kernels[k].node;
-    if (layer.phase == Phase::kUpdate) {
-      updates.work.Add(layer.work);
-      continue;
+class GroupBuilder {
+ public:
+  explicit GroupBuilder(const Analysis& analysis)
+      : analysis_(analysis), updates_{.name = analysis.training.optimizer, .kind = "update"} {
+    for (const Block& block : analysis.blocks.blocks) {
+      if (block.parent != kNoBlock) continue;
+      group_of_name_.emplace(analysis.blocks.groups[block.group].name, block.group);
     }
-    int32_t group = OutermostGroup(analysis, node);
-    const NodeId forward = ForwardNodeOf(graph, node);
-    const std::string outside = !layer.module.empty() ? FirstComponent(layer.module)
-                                : forward != kNoNode  ? graph.node(forward).op.type
-                                                      : graph.node(node).op.type;
-    const auto same_module = group_of_name.find(outside);
-    if (group < 0 && same_module != group_of_name.end()) group = same_module->second;
-    const auto [place, is_new] = row_of.try_emplace({group, group < 0 ? outside : ""}, rows.size());
-    if (is_new && group < 0) rows.push_back({.name = outside});
-    if (is_new && group >= 0) {
-      const BlockGroup& blocks = analysis.blocks.groups[group];
-      rows.push_back({.name = blocks.name, .kind = std::string(BlockKindName(blocks.kind)), .count = blocks.count});
-    }
-    rows[place->second].work.Add(layer.work);
   }
-  if (updates.work.kernels > 0) rows.push_back(std::move(updates));
-  return rows;
+
+  void Add(const KernelCost& kernel, const Work& work) {
+    if (kernel.phase == Phase::kUpdate) {
+      updates_.work.Add(work);
+      return;
+    }
+    const Graph& graph = analysis_.training.graph;
+    const Node& node = graph.node(kernel.node);
+    const NodeId forward = ForwardNodeOf(graph, kernel.node);
+    const absl::string_view outside = !node.module.empty() ? FirstComponent(node.module)
+                                      : forward != kNoNode ? absl::string_view(graph.node(forward).op.type)
+                                                           : absl::string_view(node.op.type);
+    int32_t group = OutermostGroup(analysis_, kernel.node);
+    const auto same_module = group < 0 ? group_of_name_.find(outside) : group_of_name_.end();
+    if (same_module != group_of_name_.end()) group = same_module->second;
+    const auto [place, is_new] = row_of_.try_emplace({group, group < 0 ? outside : ""}, rows_.size());
+    if (is_new) rows_.push_back(group < 0 ? GroupRow{.name = std::string(outside)} : RowOf(group));
+    rows_[place->second].work.Add(work);
+  }
+
+  std::vector<GroupRow> Finish() && {
+    if (updates_.work.kernels > 0) rows_.push_back(std::move(updates_));
+    return std::move(rows_);
+  }
+
+ private:
+  GroupRow RowOf(int32_t group) const {
+    const BlockGroup& blocks = analysis_.blocks.groups[group];
+    return {.name = blocks.name, .kind = std::string(BlockKindName(blocks.kind)), .count = blocks.count};
+  }
+
+  const Analysis& analysis_;
+  GroupRow updates_;
+  std::vector<GroupRow> rows_;
+  // Keys are views into the analysis.
+  absl::flat_hash_map<std::pair<int32_t, absl::string_view>, size_t> row_of_;
+  absl::flat_hash_map<absl::string_view, int32_t> group_of_name_;
+};
+
+// Phases, groups and layers, in one walk over the kernels.
+void AddWork(const Analysis& analysis, std::optional<int> listed_layers, Report& report) {
+  const size_t num_kernels = analysis.cost.kernels.size();
+  GroupBuilder groups(analysis);
+  std::vector<Weight> weights;
+  weights.reserve(num_kernels);
+  for (size_t k = 0; k < num_kernels; ++k) {
+    const KernelCost& kernel = analysis.cost.kernels[k];
+    const Work work = WorkOf(analysis, report.devices, k);
+    report.phases[static_cast<int>(kernel.phase)].Add(work);
+    groups.Add(kernel, work);
+    weights.push_back(WeightOf(work));
+  }
+  report.groups = std::move(groups).Finish();
+  std::vector<int> listed(num_kernels);
+  std::iota(listed.begin(), listed.end(), 0);
+  if (listed_layers.has_value()) listed = Heaviest(weights, std::max(*listed_layers, 0));
+  std::sort(listed.begin(), listed.end());
+  report.layers.reserve(listed.size());
+  for (int k : listed) report.layers.push_back(MakeLayer(analysis, report.devices, k));
+  for (Work& phase : report.phases) {
+    phase.seconds.resize(report.devices.size());
+    phase.memory_bound_seconds.resize(report.devices.size());
+    report.step.Add(phase);
+  }
 }
 
 std::vector<BlockRow> MakeBlocks(const BlockTable& table) {
@@ -274,19 +344,7 @@ absl::StatusOr<Report> MakeReport(const Analysis& analysis, const std::vector<Ha
     RS_ASSIGN_OR_RETURN(DeviceSection device, MakeDevice(analysis, hardware, options.bare_peak));
     report.devices.push_back(std::move(device));
   }
-  for (size_t k = 0; k < analysis.cost.kernels.size(); ++k) {
-    LayerRow layer = MakeLayer(analysis, report.devices, k);
-    report.phases[static_cast<int>(layer.phase)].Add(layer.work);
-    report.layers.push_back(std::move(layer));
-  }
-  const int described = options.described_layers.value_or(static_cast<int>(report.layers.size()));
-  for (int k : TopLayers(report, described)) DescribeKernel(graph, analysis.cost.kernels[k].node, report.layers[k]);
-  for (Work& phase : report.phases) {
-    phase.seconds.resize(devices.size());
-    phase.memory_bound_seconds.resize(devices.size());
-    report.step.Add(phase);
-  }
-  report.groups = MakeGroups(analysis, report.layers);
+  AddWork(analysis, options.listed_layers, report);
   report.blocks = MakeBlocks(analysis.blocks);
   report.scopes = MakeScopes(analysis.reuse);
   report.curve = MakeCurve(analysis.lru, analysis.managed, report.devices, options.extra_capacities);
@@ -294,25 +352,17 @@ absl::StatusOr<Report> MakeReport(const Analysis& analysis, const std::vector<Ha
   report.saturation_capacity_bytes = analysis.lru.saturation_bytes();
   report.memory = analysis.memory;
   if (analysis.memory.peak_kernel >= 0) {
-    const LayerRow& peak = report.layers[analysis.memory.peak_kernel];
-    report.peak_layer = peak.label;
+    const KernelCost& peak = analysis.cost.kernels[analysis.memory.peak_kernel];
+    report.peak_layer = LabelOf(graph, peak.node);
     report.peak_phase = peak.phase;
   }
   return report;
 }
 
 std::vector<int> TopLayers(const Report& report, int count) {
-  std::vector<int> order(report.layers.size());
-  std::iota(order.begin(), order.end(), 0);
-  const auto heavier = [&](int a, int b) {
-    const LayerRow& left = report.layers[a];
-    const LayerRow& right = report.layers[b];
-    if (!left.times.empty()) return left.times[0].seconds > right.times[0].seconds;
-    return std::pair(left.work.flops, left.work.bytes) > std::pair(right.work.flops, right.work.bytes);
-  };
-  std::stable_sort(order.begin(), order.end(), heavier);
-  order.resize(std::min<size_t>(order.size(), std::max(count, 0)));
-  return order;
+  std::vector<Weight> weights;
+  for (const LayerRow& layer : report.layers) weights.push_back(WeightOf(layer.work));
+  return Heaviest(weights, std::max(count, 0));
 }
 
 }  // namespace reusescope::cli

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/status/statusor.h"
 #include "analysis/measure/memory.h"
 #include "analysis/measure/reuse.h"
@@ -58,8 +59,8 @@ struct Work {
   int64_t contraction_flops = 0;
   int64_t transcendentals = 0;
   int64_t bytes = 0;
-  std::vector<double> seconds;
-  std::vector<double> memory_bound_seconds;
+  absl::InlinedVector<double, 2> seconds;
+  absl::InlinedVector<double, 2> memory_bound_seconds;
 
   double intensity() const { return bytes > 0 ? static_cast<double>(flops) / static_cast<double>(bytes) : 0; }
   void Add(const Work& other);
@@ -82,7 +83,7 @@ struct LayerRow {
   Work work;  // of this kernel alone
   ReuseFactors reuse_factors;
   std::string gradient;  // "dX" or "dW": what a backward kernel computes; ""
-  std::vector<LayerTime> times;
+  absl::InlinedVector<LayerTime, 2> times;
 };
 
 // Kernels that belong together: the blocks of a group (all phases), or a part of the model outside any block.
@@ -133,7 +134,7 @@ struct Report {
   Coverage coverage;
   std::array<Work, kNumPhases> phases;
   Work step;
-  std::vector<LayerRow> layers;  // schedule order
+  std::vector<LayerRow> layers;  // schedule order; all, or those of ReportOptions::listed_layers
   std::vector<GroupRow> groups;  // in the order in which the model runs them; the update step last
   std::vector<BlockRow> blocks;
   std::vector<ScopeRow> scopes;
@@ -149,8 +150,8 @@ struct Report {
 struct ReportOptions {
   std::vector<int64_t> extra_capacities;  // further points of the curve
   bool bare_peak = false;
-  // Reuse factors and gradients of the so many slowest layers only, for views that list no others; unset: of all.
-  std::optional<int> described_layers;
+  // Rows of the so many slowest layers only, for views that list no others; unset: all.
+  std::optional<int> listed_layers;
 };
 
 absl::StatusOr<Report> MakeReport(const Analysis& analysis, const std::vector<Hardware>& devices,

@@ -122,6 +122,9 @@ absl::Status GraphLoader::DeclareInitializers(const onnx::GraphProto& proto) {
     if (metadata.folded_from.empty()) metadata.folded_from = FindMetadata(tensor, kFoldedFromKey);
     return metadata;
   };
+  const int expected = proto.initializer_size() + proto.input_size() + proto.node_size();
+  graph_.values.reserve(expected);
+  names_.reserve(expected);
   for (const onnx::TensorProto& tensor : proto.initializer()) {
     absl::StatusOr<Literal> literal = ConvertTensor(tensor, context_.external);
     if (!literal.ok()) return InValue(literal.status(), "initializer", tensor.name());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -78,21 +79,26 @@ class ReuseChainsBuilder {
 
   // Cuts every storage where one of its touches ends; pieces of a storage are consecutive, ascending.
   void CutPieces() {
-    std::vector<std::pair<StorageId, int64_t>> ends;
-    ends.reserve(cost_.touches.size());
+    const size_t num_storages = cost_.storages.size();
+    std::vector<int32_t> first_end(num_storages + 1, 0);
+    for (const Touch& touch : cost_.touches) first_end[touch.storage + 1] += touch.bytes > 0 ? 1 : 0;
+    std::partial_sum(first_end.begin(), first_end.end(), first_end.begin());
+    std::vector<int64_t> ends(first_end.back());
+    std::vector<int32_t> next_end(first_end.begin(), first_end.end() - 1);
     for (const Touch& touch : cost_.touches) {
-      if (touch.bytes > 0) ends.emplace_back(touch.storage, touch.bytes);
+      if (touch.bytes > 0) ends[next_end[touch.storage]++] = touch.bytes;
     }
-    std::sort(ends.begin(), ends.end());
-    ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
-    first_piece_.assign(cost_.storages.size() + 1, 0);
-    pieces_.reserve(ends.size());
-    for (const auto& [storage, end] : ends) {
-      const bool continues = !pieces_.empty() && pieces_.back().storage == storage;
-      pieces_.push_back({storage, end, end - (continues ? pieces_.back().end_bytes : 0)});
-      ++first_piece_[storage + 1];
+    first_piece_.assign(num_storages + 1, 0);
+    pieces_.reserve(num_storages);
+    for (size_t s = 0; s < num_storages; ++s) {
+      std::sort(ends.begin() + first_end[s], ends.begin() + first_end[s + 1]);
+      int64_t begin = 0;
+      for (int32_t i = first_end[s]; i < first_end[s + 1]; ++i) {
+        if (ends[i] > begin) pieces_.push_back({static_cast<StorageId>(s), ends[i], ends[i] - begin});
+        begin = ends[i];
+      }
+      first_piece_[s + 1] = static_cast<int32_t>(pieces_.size());
     }
-    for (size_t i = 1; i < first_piece_.size(); ++i) first_piece_[i] += first_piece_[i - 1];
   }
 
   // The pieces of [0, touch.bytes).
@@ -178,12 +184,17 @@ class ReuseChainsBuilder {
       int32_t& chain = found.interval.chain;
       if (chain >= 0 && chain_intervals_[chain] < 0) chain = -1;
     }
-    std::stable_sort(found_.begin(), found_.end(),
-                     [](const Found& a, const Found& b) { return a.interval.chain < b.interval.chain; });
+    std::vector<int32_t> place(chain_kernel_.size() + 2, 0);  // by chain + 1: of its next interval
+    for (const Found& found : found_) ++place[found.interval.chain + 2];
+    std::partial_sum(place.begin(), place.end(), place.begin());
+    std::vector<int32_t> by_chain(found_.size());
+    for (size_t i = 0; i < found_.size(); ++i)
+      by_chain[place[found_[i].interval.chain + 1]++] = static_cast<int32_t>(i);
     result_.intervals_.reserve(found_.size());
     result_.lru_distance_bytes_.reserve(found_.size());
     int32_t previous = -1;
-    for (const Found& found : found_) {
+    for (int32_t i : by_chain) {
+      const Found& found = found_[i];
       const auto index = static_cast<int32_t>(result_.intervals_.size());
       result_.intervals_.push_back(found.interval);
       result_.lru_distance_bytes_.push_back(found.distance_bytes);

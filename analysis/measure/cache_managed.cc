@@ -22,7 +22,8 @@ constexpr double kTolerance = 0.01;
 // Intervals packed in all rungs and passes together, and the bounds for one list.
 constexpr int64_t kPackingBudget = 200'000;
 constexpr int kMaxRungs = 48, kMinRungs = 2;
-// For the first rung, and for one between two packed ones, which starts from their prices.
+// For the first rung, and for one between two packed ones, which starts from their prices; one on lists of which the
+// budget allows no more.
 constexpr int kColdPasses = 5, kWarmPasses = 2;
 // Gaps and intervals looked at by the exchange, for each rung.
 constexpr int64_t kExchangeWork = 20'000;
@@ -65,9 +66,10 @@ std::vector<double> PricesBetween(const std::vector<double>& lower, const std::v
 class Ladder {
  public:
   explicit Ladder(const ReuseChains& chains) : chains_(chains) {
-    const auto once = kWarmPasses * (static_cast<int64_t>(chains.intervals().size()) + 1);
-    max_rungs_ = static_cast<int>(std::clamp<int64_t>(kPackingBudget / once, kMinRungs, kMaxRungs));
-    if (max_rungs_ == kMinRungs) cold_passes_ = kWarmPasses;
+    const int64_t all_passes = kPackingBudget / (static_cast<int64_t>(chains.intervals().size()) + 1);
+    max_rungs_ = static_cast<int>(std::clamp<int64_t>(all_passes / kWarmPasses, kMinRungs, kMaxRungs));
+    cold_passes_ = static_cast<int>(std::clamp<int64_t>(all_passes / kMinRungs, 1, kColdPasses));
+    warm_passes_ = std::min(cold_passes_, kWarmPasses);
   }
 
   std::vector<PackedRung> Climb() && {
@@ -107,7 +109,7 @@ class Ladder {
     if (high - low < 2 || static_cast<int>(rungs_.size()) >= max_rungs_ + 2) return;
     const int64_t capacity = low + (high - low) / 2;
     const bool warm = !rungs_[lower].prices.empty() && !rungs_[upper].prices.empty();
-    Packing packing = PackIntervals(chains_, capacity, warm ? kWarmPasses : cold_passes_,
+    Packing packing = PackIntervals(chains_, capacity, warm ? warm_passes_ : cold_passes_,
                                     PricesBetween(rungs_[lower].prices, rungs_[upper].prices));
     ImproveByExchange(chains_, capacity, kExchangeWork, packing.kept);
     const size_t middle = Add(capacity, std::move(packing));
@@ -118,8 +120,7 @@ class Ladder {
   }
 
   const ReuseChains& chains_;
-  int cold_passes_ = kColdPasses;
-  int max_rungs_ = kMaxRungs;
+  int cold_passes_, warm_passes_, max_rungs_;
   std::vector<PackedRung> rungs_;
   std::priority_queue<Stretch> open_;
 };
@@ -132,17 +133,21 @@ absl::StatusOr<ManagedCurve> ComputeManagedCurve(const CostTable& cost, const Lr
   }
   ManagedCurve curve;
   curve.chains_ = lru.chains_;
+  const auto before = [](const ManagedCurve::Rung& a, const ManagedCurve::Rung& b) {
+    return a.capacity_bytes != b.capacity_bytes ? a.capacity_bytes < b.capacity_bytes
+                                                : a.traffic_bytes < b.traffic_bytes;
+  };
   std::vector<ManagedCurve::Rung> rungs;
+  rungs.reserve(lru.points_.size() + kMaxRungs + 2);
   for (PackedRung& rung : Ladder(*curve.chains_).Climb()) {
     rungs.push_back({rung.capacity_bytes, rung.traffic_bytes, std::move(rung.kept)});
   }
+  std::stable_sort(rungs.begin(), rungs.end(), before);
+  const auto packed = static_cast<std::ptrdiff_t>(rungs.size());
   for (const LruCurve::Point& point : lru.points_) {
     rungs.push_back({point.capacity_bytes, point.traffic_bytes, nullptr});
   }
-  std::stable_sort(rungs.begin(), rungs.end(), [](const auto& a, const auto& b) {
-    return a.capacity_bytes != b.capacity_bytes ? a.capacity_bytes < b.capacity_bytes
-                                                : a.traffic_bytes < b.traffic_bytes;
-  });
+  std::inplace_merge(rungs.begin(), rungs.begin() + packed, rungs.end(), before);
   // Andrew's monotone chain, lower side, up to the first rung with the least traffic.
   for (ManagedCurve::Rung& rung : rungs) {
     std::vector<ManagedCurve::Rung>& hull = curve.rungs_;

@@ -38,7 +38,8 @@ class GapUse {
       Pull(l);
       Pull(r);
     }
-    for (; l >= 1; l /= 2) Pull(l);
+    if (l >= 1) Pull(l);  // may be a node that was added to: what is above has to change even if it does not
+    for (l /= 2; l >= 1 && Pull(l);) l /= 2;
   }
 
   int64_t Max(int begin, int end) const {
@@ -64,8 +65,12 @@ class GapUse {
     nodes_[node].max += bytes;
     nodes_[node].added += bytes;
   }
-  void Pull(int node) {
-    nodes_[node].max = std::max(nodes_[2 * node].max, nodes_[2 * node + 1].max) + nodes_[node].added;
+  // False: it was right already, and so are the nodes above.
+  bool Pull(int node) {
+    const int64_t max = std::max(nodes_[2 * node].max, nodes_[2 * node + 1].max) + nodes_[node].added;
+    const bool changed = max != nodes_[node].max;
+    nodes_[node].max = max;
+    return changed;
   }
 
   int size_ = 1;

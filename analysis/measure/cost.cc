@@ -55,10 +55,14 @@ class CostBuilder {
 
   absl::StatusOr<CostTable> Build() {
     RS_RETURN_IF_ERROR(AddStorages());
+    table_.kernels.reserve(graph_.order.size());
+    table_.touches.reserve(3 * graph_.order.size());
     for (NodeId id : graph_.order) {
       if (IsView(graph_, id)) continue;
+      const absl::Status status = AddKernel(id);
+      if (status.ok()) continue;
       const Node& node = graph_.node(id);
-      RS_RETURN_IF_ERROR(Annotate(AddKernel(id), absl::StrCat("node '", node.name, "' (", OpKeyString(node.op), ")")));
+      return Annotate(status, absl::StrCat("node '", node.name, "' (", OpKeyString(node.op), ")"));
     }
     return std::move(table_);
   }
@@ -110,7 +114,9 @@ class CostBuilder {
     RS_RETURN_IF_ERROR(
         AddCount(kernel.transcendentals_per_point, points, kernel.extra_transcendentals, cost.transcendentals));
     cost.first_touch = static_cast<int32_t>(table_.touches.size());
-    for (const Access& access : kernel.accesses) RS_RETURN_IF_ERROR(AddTouch(kernel, access, node, cost.first_touch));
+    for (const Access& access : kernel.accesses) {
+      RS_RETURN_IF_ERROR(AddTouch(access, DistinctElements(kernel, access), points, cost));
+    }
     cost.num_touches = static_cast<int32_t>(table_.touches.size()) - cost.first_touch;
     for (int32_t t = cost.first_touch; t < cost.first_touch + cost.num_touches; ++t) {
       const Touch& touch = table_.touches[t];
@@ -121,17 +127,23 @@ class CostBuilder {
     return absl::OkStatus();
   }
 
-  absl::Status AddTouch(const Kernel& kernel, const Access& access, const Node& node, int32_t first) {
+  // An access of `elements` distinct elements at `points` points of the kernel's loops.
+  absl::Status AddTouch(const Access& access, int64_t elements, int64_t points, KernelCost& cost) {
+    const Node& node = graph_.node(cost.node);
     const ValueId id = access.is_output ? node.outputs[access.slot] : node.inputs[access.slot];
     const Value& value = graph_.value(id);
     if (value.storage == kNoStorage) return absl::OkStatus();
     if (HasMasterWeights(mode_) && node.phase == Phase::kUpdate && value.kind == ValueKind::kParameter) {
-      return TouchMaster(id, first);
+      return TouchMaster(id, cost.first_touch);
     }
-    RS_ASSIGN_OR_RETURN(int64_t bytes, BytesOf(id, DistinctElements(kernel, access)));
+    RS_ASSIGN_OR_RETURN(int64_t bytes, BytesOf(id, elements));
     bytes = std::min(bytes, table_.storages[value.storage].bytes);
-    if (bytes > 0) Merge({value.storage, bytes, access.reads, access.writes}, first);
-    return absl::OkStatus();
+    if (bytes == 0) return absl::OkStatus();
+    Merge({value.storage, bytes, access.reads, access.writes}, cost.first_touch);
+    if (!cost.known || points <= elements) return absl::OkStatus();
+    RS_ASSIGN_OR_RETURN(const int64_t again_bytes, BytesOf(id, points - elements));
+    ++cost.reused_operands;
+    return AddCount(1, again_bytes, 0, cost.reused_bytes);
   }
 
   // Under mixed precision the update reads and writes the master weight and writes the narrow copy.

@@ -42,6 +42,10 @@ struct KernelCost {
   int64_t transcendentals = 0;
   int64_t read_bytes = 0;
   int64_t write_bytes = 0;
+  // Intra-layer reuse: operands that the kernel uses more often than each element once, and the bytes of those uses
+  // beyond the first.
+  int32_t reused_operands = 0;
+  int64_t reused_bytes = 0;
   int32_t first_touch = 0;  // into CostTable::touches
   int32_t num_touches = 0;
 

@@ -56,7 +56,9 @@ class MemoryBuilder {
 
  private:
   struct Tensor {
-    LiveTensor live;
+    StorageId storage;
+    MemoryKind kind;
+    int64_t bytes;
     Life life;
   };
 
@@ -105,14 +107,13 @@ class MemoryBuilder {
   absl::Status AddTensor(StorageId id, MemoryKind kind, int64_t bytes) {
     if (bytes == 0) return absl::OkStatus();
     const StorageCost& storage = cost_.storages[id];
-    const std::string& name = graph_.value(storage.root).name;
     const auto sum = CheckedAdd(sum_bytes_, bytes);
-    if (!sum) return absl::OutOfRangeError(absl::StrCat("memory: sum of bytes exceeds int64 at '", name, "'"));
+    if (!sum) return absl::OutOfRangeError(absl::StrCat("memory: sum of bytes exceeds int64 at '", NameOf(id), "'"));
     sum_bytes_ = *sum;
     Life life = lives_[id];
     if (storage.persistent || storage.input) life = {0, num_kernels_ - 1};
     if (storage.kept_to_end) life.last = num_kernels_ - 1;
-    tensors_.push_back({{id, name, kind, bytes}, life});
+    tensors_.push_back({id, kind, bytes, life});
     switch (kind) {
       case MemoryKind::kParameter:
         table_.parameter_bytes += bytes;
@@ -137,12 +138,14 @@ class MemoryBuilder {
     return absl::OkStatus();
   }
 
+  const std::string& NameOf(StorageId id) const { return graph_.value(cost_.storages[id].root).name; }
+
   void FillTimeline() {
     table_.timeline.resize(num_kernels_ + 1);  // the last one takes the ends of lives, and is dropped
     for (const Tensor& tensor : tensors_) {
-      const int kind = static_cast<int>(tensor.live.kind);
-      table_.timeline[tensor.life.first].bytes_by_kind[kind] += tensor.live.bytes;
-      table_.timeline[tensor.life.last + 1].bytes_by_kind[kind] -= tensor.live.bytes;
+      const int kind = static_cast<int>(tensor.kind);
+      table_.timeline[tensor.life.first].bytes_by_kind[kind] += tensor.bytes;
+      table_.timeline[tensor.life.last + 1].bytes_by_kind[kind] -= tensor.bytes;
     }
     std::array<int64_t, kNumMemoryKinds> live = {};
     for (int32_t k = 0; k < num_kernels_; ++k) {
@@ -163,13 +166,17 @@ class MemoryBuilder {
   }
 
   void ListPeak() {
-    for (Tensor& tensor : tensors_) {
+    const auto is_dead = [this](const Tensor& tensor) {
       const bool alive = tensor.life.first <= table_.peak_kernel && table_.peak_kernel <= tensor.life.last;
-      if (alive || num_kernels_ == 0) table_.live_at_peak.push_back(std::move(tensor.live));
+      return !alive && num_kernels_ > 0;
+    };
+    tensors_.erase(std::remove_if(tensors_.begin(), tensors_.end(), is_dead), tensors_.end());
+    std::stable_sort(tensors_.begin(), tensors_.end(),
+                     [](const Tensor& a, const Tensor& b) { return a.bytes > b.bytes; });
+    table_.live_at_peak.reserve(tensors_.size());
+    for (const Tensor& tensor : tensors_) {
+      table_.live_at_peak.push_back({tensor.storage, NameOf(tensor.storage), tensor.kind, tensor.bytes});
     }
-    std::sort(table_.live_at_peak.begin(), table_.live_at_peak.end(), [](const LiveTensor& a, const LiveTensor& b) {
-      return a.bytes != b.bytes ? a.bytes > b.bytes : a.name < b.name;
-    });
   }
 
   const Graph& graph_;

@@ -69,7 +69,7 @@ struct MemoryTable {
 
   int64_t peak_bytes = 0;
   int32_t peak_kernel = -1;              // into CostTable::kernels, the first with the peak; -1 when there is no kernel
-  std::vector<LiveTensor> live_at_peak;  // largest first; equal ones by name
+  std::vector<LiveTensor> live_at_peak;  // largest first; equal ones in the order of their storages
   std::vector<MemorySample> timeline;    // parallel to CostTable::kernels
 
   bool Fits(int64_t capacity_bytes) const { return peak_bytes <= capacity_bytes; }

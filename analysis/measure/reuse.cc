@@ -6,10 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
-#include "analysis/measure/reuse_factors.h"
-#include "analysis/ops/op_semantics.h"
 
 namespace reusescope {
 namespace {
@@ -121,6 +118,15 @@ class EdgeFinder {
   // Puts what the touch leaves behind in the place of the first `covered` pieces.
   void Replace(std::vector<Piece>& pieces, size_t covered, int32_t kernel, int32_t touch_index) {
     const Touch& touch = cost_.touches[touch_index];
+    if (pieces.size() == 1 && covered == 1 && pieces[0].end == touch.bytes) {
+      if (touch.writes) {
+        Book(pieces);
+        pieces[0] = {.end = touch.bytes, .dirty = true};
+      }
+      pieces[0].last_touch = touch_index;
+      pieces[0].last_kernel = kernel;
+      return;
+    }
     std::vector<Piece> left;
     if (touch.writes) {
       Book(absl::MakeConstSpan(pieces).first(covered));
@@ -226,39 +232,15 @@ ScopeReuse Summarize(ReuseScope scope, std::vector<const ReuseEdge*> edges) {
   return reuse;
 }
 
-// Bits of one element of the value, as the cost table counts the bytes of its storage; 0 if it was never touched.
-int64_t TouchedWidth(const Graph& graph, const CostTable& cost, ValueId value) {
-  const StorageId storage = graph.value(value).storage;
-  if (storage == kNoStorage) return 0;
-  const absl::StatusOr<int64_t> elements = ElementCount(graph.value(cost.storages[storage].root).type.shape);
-  if (!elements.ok() || *elements == 0) return 0;
-  const absl::StatusOr<int64_t> bits = StorageBytes(cost.storages[storage].bytes, 64);  // bytes * 8
-  return bits.ok() ? *bits / *elements : 0;
-}
-
-// Adds the operands that one kernel uses more than once.
-absl::Status AddIntraLayer(const Graph& graph, const CostTable& cost, NodeId id, ScopeReuse& scope) {
-  const Node& node = graph.node(id);
-  const OpSemantics* semantics = OpRegistry::Get().Find(node.op);
-  if (semantics == nullptr || semantics->kernel == nullptr) return absl::OkStatus();
-  RS_ASSIGN_OR_RETURN(const Kernel kernel, semantics->kernel(OpContext(graph, id, *semantics)));
-  RS_ASSIGN_OR_RETURN(const int64_t points, Points(kernel));
-  for (const Access& access : kernel.accesses) {
-    const absl::Span<const ValueId> values = access.is_output ? absl::MakeConstSpan(node.outputs) : node.inputs;
-    const int64_t again = points - DistinctElements(kernel, access);
-    if (again <= 0 || access.slot >= static_cast<int>(values.size()) || values[access.slot] == kNoValue) continue;
-    const int64_t width = TouchedWidth(graph, cost, values[access.slot]);
-    if (width == 0) continue;
-    const std::optional<int64_t> bits = CheckedMultiply(again, width);
-    const std::optional<int64_t> sum = bits.has_value() ? CheckedAdd(scope.bytes, *bits / 8) : std::nullopt;
-    if (!sum.has_value()) {
-      return absl::OutOfRangeError(absl::StrCat(
-          "node '", node.name, "': bytes of intra-layer reuse exceed int64: ", again, " uses * ", width, " bits"));
-    }
-    ++scope.edges;
+// The operands that kernels use more than once.
+absl::Status AddIntraLayer(const CostTable& cost, ScopeReuse& scope) {
+  for (const KernelCost& kernel : cost.kernels) {
+    const std::optional<int64_t> sum = CheckedAdd(scope.bytes, kernel.reused_bytes);
+    if (!sum.has_value()) return absl::OutOfRangeError("sum of the bytes of intra-layer reuse exceeds int64");
+    scope.edges += kernel.reused_operands;
     scope.bytes = *sum;
-    scope.saved_bytes = *sum;
   }
+  scope.saved_bytes = scope.bytes;
   return absl::OkStatus();
 }
 
@@ -303,10 +285,7 @@ absl::StatusOr<ReuseTable> ComputeReuse(const TrainingGraph& training, const Cos
   for (int s = 0; s < kNumReuseScopes; ++s) {
     reuse.scopes[s] = Summarize(static_cast<ReuseScope>(s), std::move(edges_of[s]));
   }
-  ScopeReuse& intra_layer = reuse.scopes[static_cast<int>(ReuseScope::kIntraLayer)];
-  for (const KernelCost& kernel : cost.kernels) {
-    if (kernel.known) RS_RETURN_IF_ERROR(AddIntraLayer(training.graph, cost, kernel.node, intra_layer));
-  }
+  RS_RETURN_IF_ERROR(AddIntraLayer(cost, reuse.scopes[static_cast<int>(ReuseScope::kIntraLayer)]));
   return reuse;
 }
 

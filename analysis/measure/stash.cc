@@ -32,7 +32,8 @@ class EagerStash {
       if (semantics == nullptr || semantics->eager_saves == nullptr) continue;
       EagerSaves saves;
       semantics->eager_saves(OpContext(graph_, id, *semantics), saves);
-      RS_RETURN_IF_ERROR(Annotate(AddSaves(saves), absl::StrCat("node '", node.name, "'")));
+      const absl::Status status = AddSaves(saves);
+      if (!status.ok()) return Annotate(status, absl::StrCat("node '", node.name, "'"));
     }
     return absl::OkStatus();
   }

@@ -6,8 +6,6 @@
 namespace reusescope {
 namespace {
 
-std::string Key(absl::string_view domain, absl::string_view type) { return absl::StrCat(domain, "::", type); }
-
 OpRegistry Build() {
   OpRegistry registry;
   RegisterContraction(registry);
@@ -37,7 +35,7 @@ const OpRegistry& OpRegistry::Get() {
 }
 
 void OpRegistry::Add(OpSemantics semantics) {
-  std::vector<OpSemantics>& versions = entries_[Key(semantics.domain, semantics.type)];
+  std::vector<OpSemantics>& versions = entries_[{semantics.domain, semantics.type}];
   const auto later = std::find_if(versions.begin(), versions.end(), [&](const OpSemantics& other) {
     return other.since_version > semantics.since_version;
   });
@@ -45,7 +43,7 @@ void OpRegistry::Add(OpSemantics semantics) {
 }
 
 const OpSemantics* OpRegistry::Find(const OpKey& op) const {
-  const auto it = entries_.find(Key(op.domain, op.type));
+  const auto it = entries_.find(std::pair<absl::string_view, absl::string_view>(op.domain, op.type));
   if (it == entries_.end()) return nullptr;
   const OpSemantics* found = nullptr;
   for (const OpSemantics& semantics : it->second) {

@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -133,10 +134,12 @@ class OpRegistry {
   // All entries, sorted by domain, type, version.
   std::vector<const OpSemantics*> All() const;
 
+  // REQUIRES: `domain` and `type` live as long as the registry; they are literals of the families' tables.
   void Add(OpSemantics semantics);
 
  private:
-  absl::flat_hash_map<std::string, std::vector<OpSemantics>> entries_;  // by "domain::type"; versions ascending
+  // By domain and type; versions ascending.
+  absl::flat_hash_map<std::pair<absl::string_view, absl::string_view>, std::vector<OpSemantics>> entries_;
 };
 
 // What the entry says of this node's aliasing; kNone without an entry.

@@ -12,11 +12,13 @@ class StorageAssigner {
   explicit StorageAssigner(Graph& graph)
       : graph_(graph),
         uses_(graph),
+        semantics_(graph.nodes.size(), nullptr),
         view_(graph.nodes.size(), false),
         contraction_readers_(graph.values.size(), false),
         contraction_writes_(graph.values.size(), false) {}
 
   void Run() {
+    for (NodeId id : graph_.order) semantics_[id] = OpRegistry::Get().Find(graph_.node(id).op);
     FindViews();
     graph_.storages.clear();
     for (Value& value : graph_.values) value.storage = kNoStorage;
@@ -27,7 +29,7 @@ class StorageAssigner {
   }
 
  private:
-  const OpSemantics* SemanticsOf(NodeId id) const { return OpRegistry::Get().Find(graph_.node(id).op); }
+  const OpSemantics* SemanticsOf(NodeId id) const { return semantics_[id]; }
 
   // Two sweeps: backwards for "only contractions read it", forwards for "a contraction writes it and one node reads
   // it".
@@ -97,6 +99,7 @@ class StorageAssigner {
 
   Graph& graph_;
   const Uses uses_;
+  std::vector<const OpSemantics*> semantics_;  // by node
   std::vector<bool> view_;
   std::vector<bool> contraction_readers_;
   std::vector<bool> contraction_writes_;
