@@ -120,6 +120,7 @@ absl::StatusOr<Analysis> Analyze(Model model, const AnalysisOptions& options) {
   Analysis analysis{.facts = FactsOf(model), .options = options};
   RS_ASSIGN_OR_RETURN(analysis.training, BuildGraph(std::move(model), options, Stage::kOptimizer, analysis.notes));
   const Graph& graph = analysis.training.graph;
+  std::future<BlockTable> blocks = std::async(std::launch::async, [&graph] { return FindBlocks(graph); });
   RS_ASSIGN_OR_RETURN(analysis.cost, ComputeCost(analysis.training, {.precision = options.precision}));
   analysis.coverage = CoverageOf(graph, analysis.cost);
   // The cache curves take as long as the other tables together and share nothing with them but the cost.
@@ -130,7 +131,7 @@ absl::StatusOr<Analysis> Analyze(Model model, const AnalysisOptions& options) {
   });
   analysis.facts.parameters = ParameterCount(graph);
   analysis.facts.parameter_tensors = ParameterTensors(graph);
-  analysis.blocks = FindBlocks(graph);
+  analysis.blocks = blocks.get();
   RS_ASSIGN_OR_RETURN(analysis.reuse, ComputeReuse(analysis.training, analysis.cost, analysis.blocks));
   RS_ASSIGN_OR_RETURN(analysis.memory, ComputeMemory(analysis.training, analysis.cost,
                                                      {.precision = options.precision,

@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "cli/commands.h"
 #include "cli/glossary.h"
 #include "cli/options.h"
@@ -18,7 +21,7 @@ constexpr int kIndent = 2;
 constexpr int kNameWidth = 22;
 
 struct ExplainOptions {
-  std::string term;
+  std::vector<std::string> words;
   ColorMode color = ColorMode::kAuto;
 };
 
@@ -58,11 +61,11 @@ std::string RenderList(const Terminal& terminal) {
 
 absl::Status RunExplain(const ExplainOptions& options) {
   const Terminal terminal = DescribeTerminal(STDOUT_FILENO, options.color);
-  if (options.term.empty()) {
+  if (options.words.empty()) {
     fmt::print("{}", RenderList(terminal));
     return absl::OkStatus();
   }
-  const absl::StatusOr<const Term*> term = FindTerm(options.term);
+  const absl::StatusOr<const Term*> term = FindTerm(absl::StrJoin(options.words, " "));
   if (!term.ok()) return term.status();
   fmt::print("{}", RenderTerm(**term, terminal));
   return absl::OkStatus();
@@ -76,8 +79,8 @@ void AddExplainCommand(CLI::App& app, Action& action) {
   command->footer(
       "  reusescope explain                    every word, in one line each\n"
       "  reusescope explain reuse-distance     one of them, with its formula\n"
-      "  reusescope explain memory-bound\n");
-  command->add_option("TERM", options->term, "The word; without it, the list of words");
+      "  reusescope explain ridge point\n");
+  command->add_option("TERM", options->words, "The word or words; without any, the list of all")->expected(0, 8);
   AddCommonOptions(*command, options->color);
   command->callback([options, &action] { action = [options] { return RunExplain(*options); }; });
 }

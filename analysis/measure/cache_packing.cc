@@ -117,6 +117,10 @@ class Packer {
     return price_before_[interval.end] - price_before_[interval.begin];
   }
 
+  bool IsChain(const ReuseInterval& interval) const {
+    return interval.chain >= 0 && chains_.chains()[interval.chain].last - chains_.chains()[interval.chain].first == 1;
+  }
+
   // Ratio of the intervals of a chain that should be kept together: the dearest, and every other one that by itself
   // would come after them. The intervals at least that long are the ones (length >= `shortest`).
   double ChainRatio(const ReuseChain& chain, double& shortest) {
@@ -142,7 +146,10 @@ class Packer {
     }
     for (size_t i = 0; i < chains_.intervals().size(); ++i) {
       const ReuseInterval& interval = chains_.intervals()[i];
-      if (interval.saves_fetch) items_.push_back({Length(interval), static_cast<int32_t>(i), false});
+      // Alone in its chain, it has got what there was room for as a group.
+      if (interval.saves_fetch && !IsChain(interval)) {
+        items_.push_back({Length(interval), static_cast<int32_t>(i), false});
+      }
     }
     std::sort(items_.begin(), items_.end());
     kept_.assign(chains_.intervals().size(), 0);

@@ -50,19 +50,16 @@ int64_t CountTwoTerms(const IndexExpr& expr, const LoopTerm& a, int64_t trip_a, 
 }
 
 int64_t CountPositions(const Kernel& kernel, const IndexExpr& expr) {
-  absl::InlinedVector<LoopTerm, 2> terms;  // loops that take one value only do not move the index
-  int64_t span = 1;
+  LoopTerms terms;  // loops that take one value only do not move the index
   for (const LoopTerm& term : expr.terms) {
     const int64_t trip = kernel.loops[term.loop].trip;
     if (trip == 0) return 0;
     if (trip > 1) terms.push_back(term);
-    span *= std::min(trip, expr.extent);
   }
   const auto trip = [&](size_t i) { return kernel.loops[terms[i].loop].trip; };
   if (terms.empty()) return expr.offset >= 0 && expr.offset < expr.extent ? 1 : 0;
   if (terms.size() == 1) return CountInside(expr.offset, terms[0].stride, trip(0), expr.extent);
-  if (terms.size() == 2) return CountTwoTerms(expr, terms[0], trip(0), terms[1], trip(1));
-  return std::min(expr.extent, span);
+  return CountTwoTerms(expr, terms[0], trip(0), terms[1], trip(1));
 }
 
 std::string IndexString(const Kernel& kernel, const IndexExpr& expr) {

@@ -19,7 +19,11 @@
 #ifndef REUSESCOPE_ANALYSIS_OPS_KERNEL_H_
 #define REUSESCOPE_ANALYSIS_OPS_KERNEL_H_
 
+#include <array>
+#include <cassert>
+#include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 
 #include "absl/container/inlined_vector.h"
@@ -39,13 +43,37 @@ struct Loop {
 };
 
 struct LoopTerm {
-  int loop;  // index into Kernel::loops
-  int64_t stride;
+  int loop = 0;  // index into Kernel::loops
+  int64_t stride = 1;
+};
+
+// The terms of an index: at most two, a window's position and its tap, or a group and its channel. Plain data, so that
+// kernels, of which there is one for each node, are copied and dropped at no cost.
+class LoopTerms {
+ public:
+  LoopTerms() = default;
+  LoopTerms(std::initializer_list<LoopTerm> terms) {
+    for (const LoopTerm& term : terms) push_back(term);
+  }
+  // REQUIRES: size() < 2.
+  void push_back(const LoopTerm& term) {
+    assert(size_ < terms_.size());
+    terms_[size_++] = term;
+  }
+  size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  const LoopTerm& operator[](size_t i) const { return terms_[i]; }
+  const LoopTerm* begin() const { return terms_.data(); }
+  const LoopTerm* end() const { return terms_.data() + size_; }
+
+ private:
+  std::array<LoopTerm, 2> terms_ = {};
+  size_t size_ = 0;
 };
 
 // offset + sum of stride * loop variable, inside [0, extent); what falls outside is padding.
 struct IndexExpr {
-  absl::InlinedVector<LoopTerm, 2> terms;
+  LoopTerms terms;
   int64_t offset = 0;
   int64_t extent = 1;
 };

@@ -236,6 +236,8 @@ struct ConvCase {
   std::string expected;  // a type, or part of the error
 };
 
+void PrintTo(const ConvCase& conv, std::ostream* os) { *os << conv.expected; }
+
 class ConvShapes : public ::testing::TestWithParam<ConvCase> {};
 
 TEST_P(ConvShapes, Holds) {

@@ -34,7 +34,7 @@ Kernel Conv(const ConvShape& s) {
   Kernel kernel{.contraction = true, .macs_per_point = 1};
   kernel.loops = {{'n', s.n}, {'g', s.groups}, {'k', s.k}, {'c', s.c}, {'p', s.p}, {'q', s.p}, {'r', s.r}, {'s', s.r}};
   const int64_t rows = (s.p - 1) * s.stride + (s.r - 1) * s.dilation + 1 - 2 * s.pad;
-  const IndexExpr n = Index({{0, 1}}, s.n), g = Index({{1, 1}}, s.groups);
+  const IndexExpr n = Index({{0, 1}}, s.n);
   kernel.accesses = {
       Affine(Role::kX,
              {n, Index({{1, s.c}, {3, 1}}, s.groups * s.c), Index({{4, s.stride}, {6, s.dilation}}, rows, -s.pad),

@@ -54,6 +54,9 @@ struct PublishedProduct {
   double intensity;
   Bound bound;
 };
+void PrintTo(const PublishedProduct& product, std::ostream* os) {
+  *os << product.m << "x" << product.n << "x" << product.k;
+}
 class PublishedProducts : public testing::TestWithParam<PublishedProduct> {};
 
 TEST_P(PublishedProducts, HaveTheirIntensityAndBound) {

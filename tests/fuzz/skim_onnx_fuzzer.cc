@@ -1,7 +1,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "tests/fuzz/importer_fuzz.h"
+#include "tests/fuzz/fuzz_rules.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   reusescope::FuzzSkimOnnx(absl::string_view(reinterpret_cast<const char*>(data), size));
