@@ -19,7 +19,8 @@
 namespace reusescope {
 namespace {
 
-const char* const kModels[] = {"lenet5", "resnet50", "vgg16", "vit_b_16", "bert_base", "gpt2"};
+const char* const kModels[] = {
+    "lenet5", "resnet50", "vgg16", "vit_b_16.ts17.train", "bert_base.ts17.train", "gpt2.dynamo18.eval"};
 
 std::string PathOf(int64_t model) { return std::string(REUSESCOPE_SOURCE_DIR "/models/") + kModels[model] + ".onnx"; }
 

@@ -174,7 +174,20 @@ int32_t OutermostGroup(const Analysis& analysis, NodeId node) {
   return table.blocks[block].group;
 }
 
-absl::string_view FirstComponent(absl::string_view module) { return module.substr(0, module.find('.')); }
+// Length of what the paths of all the model's modules begin with, whole components only: "m." where the export wrapped
+// the model.
+size_t CommonPrefix(const Graph& graph) {
+  std::optional<std::string> prefix;
+  for (NodeId id : graph.order) {
+    const std::string& module = graph.node(id).module;
+    if (module.empty() || module == kLossModule) continue;
+    if (!prefix.has_value()) prefix = module + ".";
+    size_t length = 0;
+    while (length < prefix->size() && (*prefix)[length] == (length < module.size() ? module[length] : '.')) ++length;
+    prefix->resize(length);
+  }
+  return prefix.has_value() ? prefix->rfind('.') + 1 : 0;  // npos + 1 is 0
+}
 
 // Folds kernels into rows: blocks by their outermost group, what is outside by the top of the module tree. A kernel
 // between two blocks of a group, in the module that the group is named after, counts with them (the ReLU after a
@@ -182,7 +195,9 @@ absl::string_view FirstComponent(absl::string_view module) { return module.subst
 class GroupBuilder {
  public:
   explicit GroupBuilder(const Analysis& analysis)
-      : analysis_(analysis), updates_{.name = analysis.training.optimizer, .kind = "update"} {
+      : analysis_(analysis),
+        prefix_(CommonPrefix(analysis.training.graph)),
+        updates_{.name = analysis.training.optimizer, .kind = "update"} {
     for (const Block& block : analysis.blocks.blocks) {
       if (block.parent != kNoBlock) continue;
       group_of_name_.emplace(analysis.blocks.groups[block.group].name, block.group);
@@ -197,7 +212,7 @@ class GroupBuilder {
     const Graph& graph = analysis_.training.graph;
     const Node& node = graph.node(kernel.node);
     const NodeId forward = ForwardNodeOf(graph, kernel.node);
-    const absl::string_view outside = !node.module.empty() ? FirstComponent(node.module)
+    const absl::string_view outside = !node.module.empty() ? TopOf(node.module)
                                       : forward != kNoNode ? absl::string_view(graph.node(forward).op.type)
                                                            : absl::string_view(node.op.type);
     int32_t group = OutermostGroup(analysis_, kernel.node);
@@ -214,12 +229,16 @@ class GroupBuilder {
   }
 
  private:
+  // The top of the module tree, below what all have in common.
+  absl::string_view TopOf(absl::string_view module) const { return module.substr(0, module.find('.', prefix_)); }
+
   GroupRow RowOf(int32_t group) const {
     const BlockGroup& blocks = analysis_.blocks.groups[group];
     return {.name = blocks.name, .kind = std::string(BlockKindName(blocks.kind)), .count = blocks.count};
   }
 
   const Analysis& analysis_;
+  const size_t prefix_;
   GroupRow updates_;
   std::vector<GroupRow> rows_;
   // Keys are views into the analysis.

@@ -17,7 +17,7 @@ ValueId FirstFloatOutput(const Graph& graph) {
 
 Node LossTemplate() {
   Node node;
-  node.module = "loss";
+  node.module = std::string(kLossModule);
   return node;
 }
 

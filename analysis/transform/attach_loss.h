@@ -14,11 +14,15 @@
 #define REUSESCOPE_ANALYSIS_TRANSFORM_ATTACH_LOSS_H_
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "analysis/ir/training_graph.h"
 
 namespace reusescope {
 
 enum class Loss : uint8_t { kAuto, kNone, kSum, kMse, kCrossEntropy };
+
+// The module of the nodes that are added.
+inline constexpr absl::string_view kLossModule = "loss";
 
 absl::Status AttachLoss(TrainingGraph& training, Loss loss);
 

@@ -3,6 +3,7 @@
 #include "cli/report.h"
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -16,6 +17,7 @@ namespace reusescope::cli {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -63,6 +65,24 @@ TEST(ReportTest, EqualBlocksAreFoldedIntoOneRow) {
   EXPECT_EQ(blocks[0]->count, 3);
   // Forward, dX and dW of three equal convolutions; nothing of it lies outside.
   EXPECT_EQ(blocks[0]->work.macs, 3 * 3 * (4 * 16 * 8 * 8 * 16 * 3 * 3));
+}
+
+// What every module path begins with is a wrapper of the export; the parts are one level below it.
+TEST(ReportTest, PartsAreNamedBelowWhatAllModulesShare) {
+  Model model = ParseOnnxText(R"(g (float[4,16] x) => (float[4,10] y) <float[16,16] w0, float[16,10] w1> {
+    a = MatMul (x, w0)
+    b = Relu (a)
+    y = MatMul (b, w1)
+  })");
+  const char* const modules[] = {"m.body.first", "m.body", "m.head"};
+  for (int i = 0; i < 3; ++i) model.graph.node(i).module = modules[i];
+  const absl::StatusOr<Analysis> analysis = Analyze(std::move(model), {.optimizer = Optimizer::kSgd});
+  ASSERT_TRUE(analysis.ok()) << analysis.status();
+  const absl::StatusOr<Report> report = MakeReport(*analysis, {}, {});
+  ASSERT_TRUE(report.ok()) << report.status();
+  std::vector<std::string> parts;
+  for (const GroupRow& group : report->groups) parts.push_back(group.name);
+  EXPECT_THAT(parts, ElementsAre("m.body", "m.head", "loss", "sgd"));
 }
 
 TEST(ReportTest, GroupsAndPhasesEachHoldTheWholeStep) {
