@@ -43,27 +43,6 @@ int64_t ParameterTensors(const Graph& graph) {
   });
 }
 
-Coverage CoverageOf(const Graph& graph, const CostTable& cost) {
-  Coverage coverage;
-  absl::btree_map<std::string, UnknownOperator> unknown;
-  for (const KernelCost& kernel : cost.kernels) {
-    ++coverage.nodes;
-    coverage.bytes += kernel.bytes();
-    if (kernel.known) {
-      ++coverage.known_nodes;
-      coverage.known_bytes += kernel.bytes();
-      continue;
-    }
-    const Node& node = graph.node(kernel.node);
-    UnknownOperator& row = unknown[OpKeyString(node.op)];
-    row.op = OpKeyString(node.op);
-    if (row.nodes++ == 0) row.example = node.name;
-    row.bytes += kernel.bytes();
-  }
-  for (auto& [op, row] : unknown) coverage.unknown_operators.push_back(std::move(row));
-  return coverage;
-}
-
 void NoteRestoredDropout(const RecognizedCounts& recognized, std::vector<std::string>& notes) {
   const auto restored = recognized.find(std::string(kRestoredDropout));
   if (restored == recognized.end()) return;
@@ -138,6 +117,27 @@ absl::StatusOr<Analysis> Analyze(Model model, const AnalysisOptions& options) {
                                                       .dropout_mask_bytes = options.dropout_mask_bytes}));
   RS_RETURN_IF_ERROR(curves.get());
   return analysis;
+}
+
+Coverage CoverageOf(const Graph& graph, const CostTable& cost) {
+  Coverage coverage;
+  absl::btree_map<std::string, UnknownOperator> unknown;
+  for (const KernelCost& kernel : cost.kernels) {
+    ++coverage.nodes;
+    coverage.bytes += kernel.bytes();
+    if (kernel.known) {
+      ++coverage.known_nodes;
+      coverage.known_bytes += kernel.bytes();
+      continue;
+    }
+    const Node& node = graph.node(kernel.node);
+    UnknownOperator& row = unknown[OpKeyString(node.op)];
+    row.op = OpKeyString(node.op);
+    if (row.nodes++ == 0) row.example = node.name;
+    row.bytes += kernel.bytes();
+  }
+  for (auto& [op, row] : unknown) coverage.unknown_operators.push_back(std::move(row));
+  return coverage;
 }
 
 int64_t BatchOf(const Graph& graph) {

@@ -87,6 +87,8 @@ struct Analysis {
   ManagedCurve managed;
 };
 
+Coverage CoverageOf(const Graph& graph, const CostTable& cost);
+
 // Samples in a step: the leading dimension of the model's first input (1 when it has none).
 int64_t BatchOf(const Graph& graph);
 

@@ -130,6 +130,21 @@ absl::StatusOr<RooflineDevice> RatesOf(const Hardware& hardware, PrecisionMode p
   return device;
 }
 
+absl::StatusOr<StepTime> HeadlineStep(const CostTable& cost, const RooflineDevice& device,
+                                      const RooflineOptions& options) {
+  RS_RETURN_IF_ERROR(Check(device, options));
+  StepTime step;
+  double contraction_flops = 0;
+  for (const KernelCost& kernel : cost.kernels) {
+    const double compute_seconds = ComputeSeconds(kernel, device);
+    AddKernel(BoundOf(compute_seconds, kernel.bytes(), device), compute_seconds,
+              step.phases[static_cast<size_t>(kernel.phase)]);
+    contraction_flops += static_cast<double>(kernel.contraction_flops);
+  }
+  SumUp(contraction_flops, options.batch, device, step);
+  return step;
+}
+
 absl::StatusOr<Roofline> ComputeRoofline(const CostTable& cost, const LruCurve& lru, const ManagedCurve& managed,
                                          const RooflineDevice& device, const RooflineOptions& options) {
   RS_RETURN_IF_ERROR(Check(device, options));

@@ -129,6 +129,11 @@ struct RooflineOptions {
   int64_t batch = 1;  // samples per step
 };
 
+// The headline's step alone (every kernel fetches), which needs no cache curve: ComputeRoofline(...).Headline() to the
+// last bit. kInvalidArgument as below. O(kernels).
+absl::StatusOr<StepTime> HeadlineStep(const CostTable& cost, const RooflineDevice& device,
+                                      const RooflineOptions& options);
+
 // REQUIRES: the curves are of this cost table. kInvalidArgument when a rate is not positive or the batch is negative.
 // O(touches log touches).
 absl::StatusOr<Roofline> ComputeRoofline(const CostTable& cost, const LruCurve& lru, const ManagedCurve& managed,
