@@ -130,15 +130,8 @@ void AddOutputOptions(CLI::App& command, AnalyzeOptions& options) {
       {{"table", Format::kTable}, {"json", Format::kJson}, {"csv", Format::kCsv}, {"markdown", Format::kMarkdown}},
       "Form of the report", "table")
       ->group("Output");
-  command.add_option("--top", options.view.top, "Layers and tensors listed one by one")
-      ->check(CLI::Validator(
-          [](std::string& text) { return text == "0" ? "" : std::string(ParsePositive(text).status().message()); }, ""))
-      ->option_text("N")
-      ->default_str("10")
-      ->group("Output");
-  command.add_option("-o,--output", options.output, "Write to a file instead of stdout")
-      ->option_text("FILE")
-      ->group("Output");
+  AddTopOption(command, options.view.top, "Layers and tensors listed one by one");
+  AddOutputFileOption(command, options.output);
   command.add_flag("--strict", options.strict, "An operator without a rule is an error that lists all of them")
       ->group("Output");
   AddStageOption(command, "--dump-after", options.dump_after, "Also print the graph after this stage, on stderr")

@@ -28,6 +28,8 @@ constexpr const char* kExamples =
     "  reusescope analyze resnet50.onnx --batch 32 --hardware a100-sxm-80gb   the whole report\n"
     "  reusescope analyze gpt2.onnx --dim sequence=1024 --format json         the same for a program\n"
     "  reusescope graph resnet50.onnx --after=differentiate                   the training graph\n"
+    "  reusescope audit resnet50.onnx --deadline 24h                          which device to buy\n"
+    "  reusescope compare old.onnx new.onnx --hardware a100                   which layers cost more\n"
     "  reusescope devices                                                     the devices it knows\n"
     "  reusescope explain reuse-distance                                      what a word means\n";
 
@@ -110,6 +112,8 @@ std::unique_ptr<CLI::App> MakeApp(Action& action) {
   app->footer(kExamples);
   app->require_subcommand(1);
   AddAnalyzeCommand(*app, action);
+  AddAuditCommand(*app, action);
+  AddCompareCommand(*app, action);
   AddGraphCommand(*app, action);
   AddDevicesCommand(*app, action);
   AddOpsCommand(*app, action);
@@ -132,7 +136,7 @@ int Run(int argc, const char* const* argv) {
   if (const absl::string_view hint = HintFor(status.code()); !hint.empty()) {
     fmt::print(stderr, "hint: {}\n", std::string(hint));
   }
-  return kExitFailed;
+  return status.code() == absl::StatusCode::kAborted ? kExitBar : kExitFailed;
 }
 
 }  // namespace reusescope::cli

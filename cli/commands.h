@@ -11,6 +11,8 @@
 namespace reusescope::cli {
 
 void AddAnalyzeCommand(CLI::App& app, Action& action);     // analyze_command.cc
+void AddAuditCommand(CLI::App& app, Action& action);       // audit_command.cc
+void AddCompareCommand(CLI::App& app, Action& action);     // compare_command.cc
 void AddGraphCommand(CLI::App& app, Action& action);       // graph_command.cc
 void AddDevicesCommand(CLI::App& app, Action& action);     // devices_command.cc
 void AddOpsCommand(CLI::App& app, Action& action);         // ops_command.cc

@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "cli/device_numbers.h"
 #include "cli/table_layout.h"
 #include "cli/text.h"
 #include "cli/units.h"
@@ -14,39 +15,14 @@
 namespace reusescope::cli {
 namespace {
 
-// The matrix peak with 32-bit accumulation where there is one: what training uses.
-std::optional<double> PeakOf(const Hardware& device, Arithmetic arithmetic) {
-  std::optional<double> best;
-  for (const Peak& peak : device.peaks) {
-    if (peak.arithmetic != arithmetic && peak.arithmetic != Arithmetic::kAny) continue;
-    if (peak.accumulate_bits < 32) continue;
-    if (!best.has_value() || peak.flops_per_second > *best) best = peak.flops_per_second;
-  }
-  return best;
-}
-
 std::string PeakCell(const Hardware& device, Arithmetic arithmetic) {
   const std::optional<double> peak = PeakOf(device, arithmetic);
   return peak.has_value() ? FormatRatio(*peak / 1e12) : std::string(kNotApplicable);
 }
 
 std::string RidgeCell(const Hardware& device) {
-  for (Arithmetic arithmetic : {Arithmetic::kBf16, Arithmetic::kFp16, Arithmetic::kFp32}) {
-    const std::optional<double> peak = PeakOf(device, arithmetic);
-    if (peak.has_value()) return FormatRatio(*peak / device.memory_bandwidth_bytes_per_second);
-  }
-  return std::string(kNotApplicable);
-}
-
-// Vendors print memory in GB and on-chip memory in MiB; so do we.
-std::string NumberCell(const SourcedNumber& number) {
-  if (number.unit == "FLOP/s") return FormatRate(number.value, "FLOP");
-  if (number.unit == "B/s") return FormatRate(number.value, "B");
-  if (number.unit == "B" && number.value < 4e9) return FormatBytes(static_cast<int64_t>(number.value));
-  if (number.unit == "B") return absl::StrCat(FormatCount(number.value), "B");
-  if (number.unit == "1") return FormatRatio(number.value);
-  if (number.unit == "year") return absl::StrCat(static_cast<int64_t>(number.value));
-  return absl::StrCat(FormatRatio(number.value), " ", number.unit);
+  const std::optional<double> ridge = RidgeOf(device);
+  return ridge.has_value() ? FormatRatio(*ridge) : std::string(kNotApplicable);
 }
 
 // "cited [2]; note", numbered in the order of first use.
@@ -100,6 +76,38 @@ std::string RenderNumbers(const Hardware& device, const Terminal& terminal, Sour
 }
 
 }  // namespace
+
+std::optional<double> PeakOf(const Hardware& device, Arithmetic arithmetic) {
+  std::optional<double> best;
+  for (const Peak& peak : device.peaks) {
+    if (peak.arithmetic != arithmetic && peak.arithmetic != Arithmetic::kAny) continue;
+    if (peak.accumulate_bits < 32) continue;
+    if (!best.has_value() || peak.flops_per_second > *best) best = peak.flops_per_second;
+  }
+  return best;
+}
+
+std::optional<double> PeakOf16(const Hardware& device) {
+  const std::optional<double> bf16 = PeakOf(device, Arithmetic::kBf16);
+  return bf16.has_value() ? bf16 : PeakOf(device, Arithmetic::kFp16);
+}
+
+std::optional<double> RidgeOf(const Hardware& device) {
+  std::optional<double> peak = PeakOf16(device);
+  if (!peak.has_value()) peak = PeakOf(device, Arithmetic::kFp32);
+  if (!peak.has_value()) return std::nullopt;
+  return *peak / device.memory_bandwidth_bytes_per_second;
+}
+
+std::string NumberCell(const SourcedNumber& number) {
+  if (number.unit == "FLOP/s") return FormatRate(number.value, "FLOP");
+  if (number.unit == "B/s") return FormatRate(number.value, "B");
+  if (number.unit == "B" && number.value < 4e9) return FormatBytes(static_cast<int64_t>(number.value));
+  if (number.unit == "B") return absl::StrCat(FormatCount(number.value), "B");
+  if (number.unit == "1") return FormatRatio(number.value);
+  if (number.unit == "year") return absl::StrCat(static_cast<int64_t>(number.value));
+  return absl::StrCat(FormatRatio(number.value), " ", number.unit);
+}
 
 absl::StatusOr<Hardware> ResolveHardware(const std::string& text) {
   if (absl::StrContains(text, '=')) return ParseThreeNumbers(text);

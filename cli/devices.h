@@ -16,11 +16,25 @@ namespace reusescope::cli {
 // "mine.textproto" (a file). kNotFound names the nearest.
 absl::StatusOr<Hardware> ResolveHardware(const std::string& text);
 
+// By what the list can be ordered: "name", "memory", "bandwidth", "on-chip", "fp32", "16-bit", "ridge", "power",
+// "announced"; the largest first, names from a to z, what is not known last.
+std::vector<std::string> DeviceOrders();
+void SortDevices(std::vector<Hardware>& devices, const std::string& order);
+
 // One line per device.
 std::string RenderDeviceList(const std::vector<Hardware>& devices, const Terminal& terminal);
 
 // Every number of one device with its source.
 std::string RenderDevice(const Hardware& device, const Terminal& terminal);
+
+// Their numbers side by side, the best of each row marked.
+std::string RenderDeviceComparison(const std::vector<Hardware>& devices, const Terminal& terminal);
+
+// What an entry lacks, and what that means for a report about it.
+std::string RenderDeviceCheck(const Hardware& device, const std::string& file, const Terminal& terminal);
+
+// {"schema": "reusescope.devices/1", "devices": [...]}: every number with its source.
+std::string RenderDevicesJson(const std::vector<Hardware>& devices);
 
 }  // namespace reusescope::cli
 

@@ -70,9 +70,7 @@ void AddGraphCommand(CLI::App& app, Action& action) {
                          {{"text", GraphFormat::kText}, {"json", GraphFormat::kJson}, {"dot", GraphFormat::kDot}},
                          "Form of the output", "text")
       ->group("Output");
-  command->add_option("-o,--output", options->output, "Write to a file instead of stdout")
-      ->option_text("FILE")
-      ->group("Output");
+  AddOutputFileOption(*command, options->output);
   AddCommonOptions(*command, options->color);
   command->callback([options, &action] { action = [options] { return RunGraph(*options); }; });
 }

@@ -16,12 +16,6 @@ namespace {
 constexpr const char* kWorkloadGroup = "Workload";
 constexpr const char* kGraphGroup = "Graph";
 
-// A validator out of a parser: the text of its status, or nothing.
-template <typename Parser>
-CLI::Validator Checks(Parser parser) {
-  return CLI::Validator([parser](std::string& text) { return std::string(parser(text).status().message()); }, "");
-}
-
 // std::regex throws; nothing else of ours does, so it is caught where the pattern comes in.
 CLI::Validator IsRegex() {
   return CLI::Validator(
@@ -43,20 +37,13 @@ absl::Status BadShape(absl::string_view text) {
 
 void AddShapeOptions(CLI::App& command, AnalysisOptions& analysis) {
   command
-      .add_option_function<std::string>(
-          "--batch", [&](const std::string& text) { analysis.shapes.batch = *ParsePositive(text); },
-          "Leading dimension of every input whose leading dimension is symbolic (default 1, and a note says so)")
-      ->check(Checks(ParsePositive))
-      ->option_text("N")
-      ->group(kWorkloadGroup);
-  command
       .add_option_function<std::vector<std::string>>(
           "--dim",
           [&](const std::vector<std::string>& texts) {
             for (const std::string& text : texts) analysis.shapes.dims.insert(*ParseDimension(text));
           },
           "Size of a symbolic dimension; repeatable")
-      ->check(Checks(ParseDimension))
+      ->check(ChecksWith(ParseDimension))
       ->allow_extra_args(false)
       ->option_text("NAME=N")
       ->group(kWorkloadGroup);
@@ -67,7 +54,7 @@ void AddShapeOptions(CLI::App& command, AnalysisOptions& analysis) {
             for (const std::string& text : texts) analysis.shapes.inputs.insert(*ParseInputShape(text));
           },
           "Whole shape of an input; repeatable")
-      ->check(Checks(ParseInputShape))
+      ->check(ChecksWith(ParseInputShape))
       ->allow_extra_args(false)
       ->option_text("NAME=1x3x224x224")
       ->group(kWorkloadGroup);
@@ -169,12 +156,40 @@ absl::StatusOr<std::pair<std::string, Shape>> ParseInputShape(absl::string_view 
   return std::make_pair(std::string(text.substr(0, equals)), std::move(shape));
 }
 
+void AddBatchOption(CLI::App& command, AnalysisOptions& analysis) {
+  command
+      .add_option_function<std::string>(
+          "--batch", [&](const std::string& text) { analysis.shapes.batch = *ParsePositive(text); },
+          "Leading dimension of every input whose leading dimension is symbolic (default 1, and a note says so)")
+      ->check(ChecksWith(ParsePositive))
+      ->option_text("N")
+      ->group(kWorkloadGroup);
+}
+
+void AddAnalysisOptions(CLI::App& command, AnalysisOptions& analysis) {
+  AddShapeOptions(command, analysis);
+  AddTrainingOptions(command, analysis);
+  AddParameterFilters(command, analysis);
+  AddGraphOptions(command, analysis);
+}
+
 void AddWorkloadOptions(CLI::App& command, WorkloadOptions& workload) {
   command.add_option("MODEL", workload.model, "The model, an .onnx file")->required();
-  AddShapeOptions(command, workload.analysis);
-  AddTrainingOptions(command, workload.analysis);
-  AddParameterFilters(command, workload.analysis);
-  AddGraphOptions(command, workload.analysis);
+  AddBatchOption(command, workload.analysis);
+  AddAnalysisOptions(command, workload.analysis);
+}
+
+void AddOutputFileOption(CLI::App& command, std::string& output) {
+  command.add_option("-o,--output", output, "Write to a file instead of stdout")->option_text("FILE")->group("Output");
+}
+
+void AddTopOption(CLI::App& command, int& top, const std::string& description) {
+  command.add_option("--top", top, description)
+      ->check(CLI::Validator(
+          [](std::string& text) { return text == "0" ? "" : std::string(ParsePositive(text).status().message()); }, ""))
+      ->option_text("N")
+      ->default_str(absl::StrCat(top))
+      ->group("Output");
 }
 
 void AddCommonOptions(CLI::App& command, ColorMode& color) {

@@ -24,6 +24,20 @@ struct WorkloadOptions {
 // Adds the MODEL argument and the options; their values land in `workload`. REQUIRES: `workload` outlives the app.
 void AddWorkloadOptions(CLI::App& command, WorkloadOptions& workload);
 
+// All of these but MODEL and --batch, for commands that have models and batches of their own.
+void AddAnalysisOptions(CLI::App& command, AnalysisOptions& analysis);
+void AddBatchOption(CLI::App& command, AnalysisOptions& analysis);
+
+// -o, and --top with its default already in `top`.
+void AddOutputFileOption(CLI::App& command, std::string& output);
+void AddTopOption(CLI::App& command, int& top, const std::string& description);
+
+// A validator out of a parser that returns absl::StatusOr: the text of its error, or nothing.
+template <typename Parser>
+CLI::Validator ChecksWith(Parser parser) {
+  return CLI::Validator([parser](std::string& text) { return std::string(parser(text).status().message()); }, "");
+}
+
 // --color=auto|always|never, and the help flag.
 void AddCommonOptions(CLI::App& command, ColorMode& color);
 

@@ -130,6 +130,10 @@ absl::StatusOr<RooflineDevice> RatesOf(const Hardware& hardware, PrecisionMode p
   return device;
 }
 
+double KernelSeconds(const KernelCost& kernel, const RooflineDevice& device) {
+  return BoundOf(ComputeSeconds(kernel, device), kernel.bytes(), device).seconds;
+}
+
 absl::StatusOr<StepTime> HeadlineStep(const CostTable& cost, const RooflineDevice& device,
                                       const RooflineOptions& options) {
   RS_RETURN_IF_ERROR(Check(device, options));

@@ -129,6 +129,9 @@ struct RooflineOptions {
   int64_t batch = 1;  // samples per step
 };
 
+// One kernel's time when it fetches its operands (the headline).
+double KernelSeconds(const KernelCost& kernel, const RooflineDevice& device);
+
 // The headline's step alone (every kernel fetches), which needs no cache curve: ComputeRoofline(...).Headline() to the
 // last bit. kInvalidArgument as below. O(kernels).
 absl::StatusOr<StepTime> HeadlineStep(const CostTable& cost, const RooflineDevice& device,

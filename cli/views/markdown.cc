@@ -45,8 +45,12 @@ std::string RenderMarkdownPart(const Part& part) {
 }  // namespace
 
 std::string RenderMarkdown(const Report& report, const ViewOptions& options) {
+  return RenderSectionsMarkdown(MakeSections(report, options));
+}
+
+std::string RenderSectionsMarkdown(const std::vector<Section>& sections) {
   std::string out;
-  for (const Section& section : MakeSections(report, options)) {
+  for (const Section& section : sections) {
     if (!section.title.empty()) {
       absl::StrAppend(&out, out.empty() ? "# " : "\n## ", Escaped(section.title), "\n");
     }

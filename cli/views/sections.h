@@ -27,6 +27,10 @@ struct Section {
   std::vector<Part> parts;
 };
 
+// Sections for a terminal, no line wrapped in a table; and for a document or an issue.
+std::string RenderSections(const std::vector<Section>& sections, const Terminal& terminal);
+std::string RenderSectionsMarkdown(const std::vector<Section>& sections);
+
 // Top-down: model, notes, devices, the step, where the time goes, reuse, memory, verdict. Empty sections are left out.
 std::vector<Section> MakeSections(const Report& report, const ViewOptions& options);
 

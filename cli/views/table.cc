@@ -58,8 +58,12 @@ std::vector<Section> MakeSections(const Report& report, const ViewOptions& optio
 }
 
 std::string RenderTable(const Report& report, const ViewOptions& options, const Terminal& terminal) {
+  return RenderSections(MakeSections(report, options), terminal);
+}
+
+std::string RenderSections(const std::vector<Section>& sections, const Terminal& terminal) {
   std::string out;
-  for (const Section& section : MakeSections(report, options)) {
+  for (const Section& section : sections) {
     if (!out.empty()) out += "\n";
     if (!section.title.empty()) absl::StrAppend(&out, terminal.palette.Paint(section.title, Style::kHeading), "\n");
     bool after_text = true;
