@@ -221,8 +221,7 @@ absl::StatusOr<Comparison> Compare(const CompareOptions& options) {
       RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.models[m]));
       RS_ASSIGN_OR_RETURN(const Analysis analysis, Analyze(std::move(model), analysis_options));
       column.name = absl::StrCat(analysis.facts.file, at);
-      RS_ASSIGN_OR_RETURN(Report report, MakeReport(analysis, options.devices,
-                                                    {.bare_peak = options.bare_peak, .described_layers = 0}));
+      RS_ASSIGN_OR_RETURN(Report report, MakeReport(analysis, options.devices, {.bare_peak = options.bare_peak}));
       Table table(report);
       table.AddAll();
       column.values = table.TakeValues();

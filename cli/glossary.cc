@@ -151,6 +151,10 @@ constexpr Term kGlossary[] = {
      "max over kernels of live bytes", "table: memory; JSON: memory.peak_bytes, memory.timeline[]"},
     {"fits", Topic::kMemory, "fit,capacity", "Whether the peak is at most the memory of the device.",
      "peak_bytes <= capacity_bytes", "table: memory; JSON: memory.fits"},
+    {"zero", Topic::kMemory, "zero-stage,zero-1,zero-2,zero-3",
+     "Data parallelism that divides what every device would hold whole: stage 1 the optimizer's states, stage 2 also "
+     "the gradients, stage 3 also the parameters. Activations are not divided.",
+     "bytes on a device = divided bytes / devices + the rest", "command: audit"},
 
     {"roofline", Topic::kTime, "roof",
      "The least time of a kernel on a device: the longer of computing and moving. Contractions run at the matrix "
@@ -187,6 +191,17 @@ constexpr Term kGlossary[] = {
     {"three-numbers", Topic::kTime, "custom-device,hardware",
      "A device can be given on the command line by on-chip capacity, bandwidth and throughput alone.",
      "--hardware 'capacity=96MiB,bandwidth=1TB/s,throughput=100TFLOP/s'", "option: --hardware"},
+    {"elasticity", Topic::kTime, "what-would-help",
+     "How the time of a sample changes with 10 % more of a device's number: arithmetic, bandwidth, on-chip memory (as "
+     "a cache sees it) or memory (by the larger batch that it takes).",
+     "time per sample with 1.1 times the number / time per sample - 1", "command: audit; JSON: elasticity"},
+    {"all-reduce", Topic::kTime, "ring,ring-all-reduce,data-parallel",
+     "Summing gradients over devices, each of which has its part of the batch. Around a ring every device sends 2 (N - 1) "
+     "/ N bytes for a byte of gradient; buckets of 25 MiB leave while backward goes on.",
+     "seconds = 2 (N - 1) / N * bytes / link", "command: audit; JSON: communication_seconds"},
+    {"pareto-front", Topic::kTime, "front",
+     "The devices that no other one beats in both cost and time (energy and time where no prices are given).", "",
+     "command: audit"},
 
     {"coverage", Topic::kModel, "unknown-operators,strict",
      "Which part of the model the numbers stand for. An operator without a rule still counts with its bytes; its FLOPs "
