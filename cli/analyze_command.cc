@@ -13,6 +13,7 @@
 #include "cli/report.h"
 #include "cli/text.h"
 #include "cli/views/graph_view.h"
+#include "cli/views/trace.h"
 #include "cli/views/views.h"
 #include "fmt/format.h"
 #include "hwdb/quantity.h"
@@ -27,9 +28,10 @@ constexpr const char* kExamples =
     "  reusescope analyze bert.onnx --dim batch=8 --dim sequence=128 --precision amp-bf16 --hardware h100\n"
     "  reusescope analyze vit.onnx --hardware 'capacity=96MiB,bandwidth=1TB/s,throughput=100TFLOP/s'\n"
     "  reusescope analyze gpt2.onnx --format json | jq .roofline.step_seconds\n"
+    "  reusescope analyze vit.onnx --hardware h100 --format trace -o step.json    for ui.perfetto.dev\n"
     "  reusescope analyze llama.onnx --strict        fail when an operator has no rule\n";
 
-enum class Format : uint8_t { kTable, kJson, kCsv, kMarkdown };
+enum class Format : uint8_t { kTable, kJson, kCsv, kMarkdown, kTrace };
 
 struct AnalyzeOptions {
   WorkloadOptions workload;
@@ -57,6 +59,8 @@ std::string Render(const Report& report, const AnalyzeOptions& options) {
       return RenderCsv(report);
     case Format::kMarkdown:
       return RenderMarkdown(report, options.view);
+    case Format::kTrace:
+      return RenderTrace(report);
   }
   return "";
 }
@@ -72,6 +76,9 @@ absl::Status DumpGraph(const AnalyzeOptions& options) {
 }
 
 absl::Status RunAnalyze(const AnalyzeOptions& options) {
+  if (options.format == Format::kTrace && options.hardware.empty()) {
+    return absl::FailedPreconditionError("a trace shows times: give a device with --hardware");
+  }
   if (options.dump_after.has_value()) RS_RETURN_IF_ERROR(DumpGraph(options));
   std::string text;
   {
@@ -80,7 +87,7 @@ absl::Status RunAnalyze(const AnalyzeOptions& options) {
     RS_ASSIGN_OR_RETURN(const Analysis analysis, Analyze(std::move(model), options.workload.analysis));
     if (options.strict) RS_RETURN_IF_ERROR(RequireFullCoverage(analysis.coverage));
     ReportOptions report_options = options.report;
-    const bool lists_all = options.format == Format::kJson || options.format == Format::kCsv;
+    const bool lists_all = options.format != Format::kTable && options.format != Format::kMarkdown;
     if (!lists_all) report_options.listed_layers = options.view.top;
     RS_ASSIGN_OR_RETURN(const Report report, MakeReport(analysis, options.hardware, report_options));
     text = Render(report, options);
@@ -125,10 +132,13 @@ void AddHardwareOptions(CLI::App& command, AnalyzeOptions& options) {
 }
 
 void AddOutputOptions(CLI::App& command, AnalyzeOptions& options) {
-  AddChoice<Format>(
-      command, "--format", options.format,
-      {{"table", Format::kTable}, {"json", Format::kJson}, {"csv", Format::kCsv}, {"markdown", Format::kMarkdown}},
-      "Form of the report", "table")
+  AddChoice<Format>(command, "--format", options.format,
+                    {{"table", Format::kTable},
+                     {"json", Format::kJson},
+                     {"csv", Format::kCsv},
+                     {"markdown", Format::kMarkdown},
+                     {"trace", Format::kTrace}},
+                    "Form of the report", "table")
       ->group("Output");
   AddTopOption(command, options.view.top, "Layers and tensors listed one by one");
   AddOutputFileOption(command, options.output);

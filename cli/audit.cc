@@ -140,9 +140,10 @@ class Auditor {
       for (size_t m = 0; m < steps_.size() && fits; ++m) {
         RS_ASSIGN_OR_RETURN(const MemoryShare share, ShareOf(m, precision, stage, devices));
         RS_ASSIGN_OR_RETURN(const int64_t largest, steps_[m].LargestBatch(precision, *memory, share));
-        fits = largest >= std::max<int64_t>(options_.batch.value_or(1), 1);
+        const std::optional<int64_t> fixed = steps_[m].fixed_batch();
+        fits = largest >= fixed.value_or(options_.batch.value_or(1));
         plan.largest_batches.push_back(largest);
-        plan.batches.push_back(steps_[m].fixed_batch().value_or(options_.batch.value_or(largest)));
+        plan.batches.push_back(fixed.value_or(options_.batch.value_or(largest)));
       }
       if (fits) return plan;
     }

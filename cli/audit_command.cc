@@ -23,7 +23,7 @@ namespace {
 
 constexpr const char* kExamples =
     "  reusescope audit resnet50.onnx\n"
-    "  reusescope audit resnet50.onnx --devices 'nvidia,tpu-*' --samples 100000000 --deadline 24h --max-devices 64\n"
+    "  reusescope audit resnet50.onnx --devices 'nvidia,tpu-*' --samples 1e8 --deadline 24h\n"
     "  reusescope audit bert.onnx --price a100-sxm-80gb=2.49/h --price h100-sxm=3.99/h --budget 50000\n"
     "  reusescope audit resnet50.onnx:0.7 bert.onnx:0.3 --prices prices.txt      a fleet of two models\n"
     "  reusescope audit llama.onnx --mode inference --precision bf16 --format json\n";

@@ -19,7 +19,7 @@ namespace {
 
 constexpr const char* kExamples =
     "  reusescope compare resnet50.onnx vit_b_16.onnx --batch 32 --hardware h100\n"
-    "  reusescope compare old.onnx new.onnx --hardware a100 --fail-if 'step_seconds > 1.05'    exit code 3 beyond\n"
+    "  reusescope compare old.onnx new.onnx --hardware a100 --fail-if 'step_seconds > 1.05'   for CI\n"
     "  reusescope compare resnet50.onnx --sweep batch=1,8,32,128 --hardware a100\n"
     "  reusescope compare gpt2.onnx --sweep dim:sequence=128,512,2048 --format json\n";
 

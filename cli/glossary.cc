@@ -196,8 +196,8 @@ constexpr Term kGlossary[] = {
      "a cache sees it) or memory (by the larger batch that it takes).",
      "time per sample with 1.1 times the number / time per sample - 1", "command: audit; JSON: elasticity"},
     {"all-reduce", Topic::kTime, "ring,ring-all-reduce,data-parallel",
-     "Summing gradients over devices, each of which has its part of the batch. Around a ring every device sends 2 (N - 1) "
-     "/ N bytes for a byte of gradient; buckets of 25 MiB leave while backward goes on.",
+     "Summing gradients over devices, each of which has its part of the batch. Around a ring every device sends "
+     "2 (N - 1) / N bytes for a byte of gradient; buckets of 25 MiB leave while backward goes on.",
      "seconds = 2 (N - 1) / N * bytes / link", "command: audit; JSON: communication_seconds"},
     {"pareto-front", Topic::kTime, "front",
      "The devices that no other one beats in both cost and time (energy and time where no prices are given).", "",
