@@ -12,6 +12,7 @@
 #include "analysis/ops/op_semantics.h"
 #include "analysis/transform/assign_storages.h"
 #include "analysis/transform/differentiate.h"
+#include "analysis/transform/fake_quantize.h"
 #include "analysis/transform/find_parameters.h"
 #include "analysis/transform/fold_constants.h"
 #include "analysis/transform/recognize.h"
@@ -73,6 +74,13 @@ void NoteRestoredDropout(const RecognizedCounts& recognized, std::vector<std::st
                    "exporter leaves it out inside attention; they are taken to train"));
 }
 
+void NoteFakeQuantize(int pairs, std::vector<std::string>& notes) {
+  if (pairs == 0) return;
+  notes.push_back(absl::StrCat(pairs, pairs == 1 ? " pair" : " pairs",
+                               " of QuantizeLinear and DequantizeLinear train as fake quantization, gradients going "
+                               "straight through the rounding"));
+}
+
 }  // namespace
 
 absl::StatusOr<Stage> StageFromName(absl::string_view name) {
@@ -87,12 +95,15 @@ absl::StatusOr<TrainingGraph> BuildGraph(Model model, const AnalysisOptions& opt
                                          std::vector<std::string>& notes) {
   notes.insert(notes.end(), model.warnings.begin(), model.warnings.end());
   TrainingGraph training;
-  if (last != Stage::kLoad) RS_RETURN_IF_ERROR(ResolveShapes(model, options.shapes, notes));
+  if (last != Stage::kLoad) {
+    RS_RETURN_IF_ERROR(Annotate(ResolveShapes(model, options.shapes, notes), model.file));
+  }
   training.graph = std::move(model.graph);
   Graph& graph = training.graph;
   RS_RETURN_IF_ERROR(VerifyInDebug(graph, std::min(last, Stage::kShapes)));
   if (last <= Stage::kShapes) return training;
 
+  if (options.mode == Mode::kTraining) NoteFakeQuantize(FuseFakeQuantize(graph), notes);
   RS_RETURN_IF_ERROR(FindParameters(graph, {.freeze = options.freeze, .train = options.train}, notes));
   RS_RETURN_IF_ERROR(FoldConstants(graph));
   if (options.recognize) {

@@ -104,6 +104,7 @@ struct OpSemantics {
   int64_t transcendentals = 0;
 
   InferFn infer = nullptr;
+  InferFn upper_bound = nullptr;  // output types at their largest, where data decide them
   EvaluateFn evaluate = nullptr;
   LowerFn lower = nullptr;
   KernelFn kernel = nullptr;
@@ -121,6 +122,7 @@ struct OpSemantics {
   EagerSavesFn eager_saves = nullptr;
   bool contraction = false;
   bool deterministic = true;  // false: random; never folded
+  bool unpacks = false;       // makes wide numbers of what is stored narrow: never folded, as the store stays narrow
 };
 
 // The operators known, found by domain, type and version.
@@ -162,6 +164,13 @@ void RegisterLayout(OpRegistry& registry);
 void RegisterShapeArithmetic(OpRegistry& registry);
 void RegisterRecurrent(OpRegistry& registry);
 void RegisterOptimizerSteps(OpRegistry& registry);
+void RegisterControlFlow(OpRegistry& registry);
+void RegisterQuantization(OpRegistry& registry);
+void RegisterContrib(OpRegistry& registry);
+void RegisterContribAttention(OpRegistry& registry);
+void RegisterContribQuantization(OpRegistry& registry);
+void RegisterMl(OpRegistry& registry);
+void RegisterMisc(OpRegistry& registry);
 
 }  // namespace reusescope
 
