@@ -319,12 +319,17 @@ OpSemantics Bounded(OpSemantics row, InferFn upper_bound) {
   return row;
 }
 
+OpSemantics ShapedBy(int8_t input, OpSemantics row) {
+  row.shape_input = input;
+  return row;
+}
+
 }  // namespace
 
 void RegisterLayout(OpRegistry& registry) {
   const OpSemantics rows[] = {
       // Another shape over the same bytes.
-      Bounded(View("Reshape", ReshapeGradient), ReshapeAtMost),
+      ShapedBy(1, Bounded(View("Reshape", ReshapeGradient), ReshapeAtMost)),
       View("Flatten", ReshapeGradient),
       View("Squeeze", ReshapeGradient),
       View("Unsqueeze", ReshapeGradient),
@@ -343,9 +348,9 @@ void RegisterLayout(OpRegistry& registry) {
        .absorbed_by_contraction = true},
       Bounded(Copy("Slice", EvaluateSlice, SliceGradient, Aliasing::kStridedView), AtMostLikeInput),
       Copy("Split", EvaluateSplit, SplitGradient, Aliasing::kStridedView),
-      Copy("Expand", EvaluateExpand, ExpandGradient, Aliasing::kStridedView),
+      ShapedBy(1, Copy("Expand", EvaluateExpand, ExpandGradient, Aliasing::kStridedView)),
       // Copies.
-      {.type = "Concat", .evaluate = EvaluateConcat, .kernel = CopyKernel, .gradient = ConcatGradient},
+      {.type = "Concat", .evaluate = EvaluateConcat, .kernel = CopyKernel, .gradient = ConcatGradient, .joins = true},
       Copy("Tile", EvaluateTile, TileGradient),
       Copy("Pad", EvaluatePad, PadGradient),
       Copy("SpaceToDepth", nullptr, SpaceToDepthGradient),

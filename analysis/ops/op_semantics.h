@@ -119,6 +119,8 @@ struct OpSemantics {
   bool absorbed_by_contraction = false;
   // Output j is written over input in_place[j] and lives in its storage; -1: not. Optimizer steps, running statistics.
   std::array<int8_t, 4> in_place = {-1, -1, -1, -1};
+  int8_t shape_input = -1;  // the input that is the shape of output 0: Reshape, Expand
+  bool joins = false;       // its operands agree in every dimension but one: Concat
   EagerSavesFn eager_saves = nullptr;
   bool contraction = false;
   bool deterministic = true;  // false: random; never folded

@@ -9,6 +9,7 @@
 #include "analysis/ir/status_util.h"
 #include "analysis/transform/dim_expression.h"
 #include "analysis/transform/inline_functions.h"
+#include "analysis/transform/rebatch.h"
 #include "analysis/transform/shape_resolver.h"
 
 namespace reusescope {
@@ -114,14 +115,12 @@ class Binder {
     if (!bindings_.batch) return absl::OkStatus();
     const int64_t batch = *bindings_.batch;
     bool bound = graph_.inputs.empty();
-    std::string fixed;
     for (ValueId id : graph_.inputs) {
       Value& input = graph_.value(id);
       if (!HasTensorShape(input) || input.type.shape.empty()) continue;
       const std::string symbol = Symbol(input, 0);
       if (input.type.shape[0] != kUnknownDim || bindings_.inputs.contains(input.name)) {
         bound = bound || input.type.shape[0] == batch;
-        if (fixed.empty()) fixed = absl::StrCat("input '", input.name, "' ", TypeString(input.type));
         continue;
       }
       bound = true;
@@ -132,9 +131,8 @@ class Binder {
       }
     }
     if (bound) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat(
-        "found --batch ", batch, " and no input whose leading dimension is open (",
-        fixed.empty() ? "none has dimensions" : fixed, "), expected a model exported with a dynamic batch dimension"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("found --batch ", batch, " and no input with a leading dimension, expected an input of batches"));
   }
 
   absl::Status BindRest(Value& input, bool expressions) {
@@ -232,6 +230,35 @@ absl::Status Resolve(Graph& graph, const ShapeBindings& bindings, std::optional<
   return absl::OkStatus();
 }
 
+// Whether --batch asks for another batch than the one that the file was exported at: no leading dimension is open.
+bool NeedsRebatch(const Graph& graph, const ShapeBindings& bindings) {
+  const bool open = std::any_of(graph.inputs.begin(), graph.inputs.end(), [&](ValueId id) {
+    const Type& type = graph.value(id).type;
+    return type.IsTensor() && type.has_shape && !type.shape.empty() && type.shape[0] == kUnknownDim;
+  });
+  const int64_t fixed = FixedBatch(graph);
+  return bindings.batch && !open && fixed > 0 && fixed != *bindings.batch && bindings.inputs.empty();
+}
+
+absl::Status ResolveRebatched(Model& model, const ShapeBindings& bindings, std::vector<std::string>& notes) {
+  const int64_t from = FixedBatch(model.graph), to = *bindings.batch;
+  ShapeBindings as_exported = bindings;
+  as_exported.batch.reset();
+  const std::optional<int64_t> assumed = bindings.assume ? std::optional<int64_t>(kAssumedSizes[0]) : std::nullopt;
+  const std::unique_ptr<Graph> before = model.graph.Clone();
+  ResolveState first(model, as_exported);
+  std::vector<std::string> unsaid;
+  RS_RETURN_IF_ERROR(Resolve(*before, as_exported, assumed, first, unsaid));
+  const Rebatch rebatch(*before, from, to);
+  SetFixedBatch(model.graph, from, to);
+  ResolveState second(model, as_exported);
+  second.rebatch = &rebatch;
+  RS_RETURN_IF_ERROR(
+      Annotate(Resolve(model.graph, as_exported, assumed, second, notes), absl::StrCat("at --batch ", to)));
+  notes.push_back(absl::StrCat("exported at a fixed batch of ", from, ", analysed at ", to));
+  return absl::OkStatus();
+}
+
 // With sizes assumed, each that is tried works on a copy: which fits is known at the end.
 absl::Status ResolveAssuming(Model& model, const ShapeBindings& bindings, std::vector<std::string>& notes) {
   absl::Status first;
@@ -261,6 +288,7 @@ bool HasOpenInput(const Graph& graph) {
 
 absl::Status ResolveShapes(Model& model, const ShapeBindings& bindings, std::vector<std::string>& notes) {
   RS_RETURN_IF_ERROR(InlineFunctions(model));
+  if (NeedsRebatch(model.graph, bindings)) return ResolveRebatched(model, bindings, notes);
   if (bindings.assume && HasOpenInput(model.graph)) return ResolveAssuming(model, bindings, notes);
   ResolveState state(model, bindings);
   return Resolve(model.graph, bindings, std::nullopt, state, notes);

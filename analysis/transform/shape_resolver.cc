@@ -82,6 +82,7 @@ absl::Status ShapeResolver::Run() {
 
 absl::Status ShapeResolver::Visit(NodeId id) {
   const OpSemantics* semantics = OpRegistry::Get().Find(graph_.node(id).op);
+  if (state_.rebatch != nullptr) RS_RETURN_IF_ERROR(state_.rebatch->Adapt(graph_, id, schedule_));
   if (IsBranch(graph_.node(id).op)) {
     const Graph* branch = KnownBranch(id);
     if (branch == nullptr) {
@@ -202,7 +203,10 @@ absl::Status ShapeResolver::SetOutputs(NodeId id, const OpSemantics* semantics, 
   }
   if (semantics != nullptr && semantics->evaluate != nullptr) Evaluate(id, *semantics);
   RS_RETURN_IF_ERROR(Close(id, semantics));
-  for (int j = 0; j < num_outputs; ++j) RS_RETURN_IF_ERROR(CheckOutput(id, j));
+  for (int j = 0; j < num_outputs; ++j) {
+    RS_RETURN_IF_ERROR(CheckOutput(id, j));
+    if (state_.rebatch != nullptr) RS_RETURN_IF_ERROR(state_.rebatch->Check(graph_, id, j));
+  }
   return absl::OkStatus();
 }
 

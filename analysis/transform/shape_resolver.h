@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "analysis/ir/graph.h"
 #include "analysis/transform/inline_functions.h"
+#include "analysis/transform/rebatch.h"
 #include "analysis/transform/resolve_shapes.h"
 
 namespace reusescope {
@@ -25,6 +26,7 @@ struct ResolveState {
   ResolveState(const Model& model, const ShapeBindings& given) : bindings(given), budget(model) {}
 
   const ShapeBindings& bindings;
+  const Rebatch* rebatch = nullptr;  // of the main graph, when the file's batch is replaced
 
   absl::btree_map<std::string, int64_t> dims;  // bound symbols
   InlineBudget budget;
