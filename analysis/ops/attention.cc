@@ -11,7 +11,7 @@
 // Skv includes them.
 //
 // Heads may come packed ([B, S, H D], split by views and a Transpose) or apart ([B, H, S, D]). ONNX Attention 23 and
-// 24, and com.microsoft MultiHeadAttention.
+// 24; those of com.microsoft are in contrib_attention.cc.
 //
 // RotaryEmbedding stays whole: every pair (a, b) becomes (a cos - b sin, a sin + b cos), 3 FLOPs per rotated element;
 // its gradient is the rotation back.
@@ -29,8 +29,6 @@
 
 namespace reusescope {
 namespace {
-
-constexpr absl::string_view kMicrosoft = "com.microsoft";
 
 // Output 3 holds the scores at the stage that qk_matmul_output_mode names.
 ValueId ScoresAt(const Attention& attention, int64_t mode) {
@@ -81,73 +79,6 @@ absl::Status LowerAttention(LowerContext& ctx) {
   BuildAttention(build, attention);
   SetLoweredOutput(ctx, build, 3, ScoresAt(attention, attributes.Int("qk_matmul_output_mode", 0)));
   SetLoweredOutput(ctx, build, 0, packed ? build.MergeHeads(attention.product) : attention.product);
-  ctx.AddRegion("attention");
-  return absl::OkStatus();
-}
-
-// ---- com.microsoft MultiHeadAttention: query key value bias key_padding_mask attention_bias past_key past_value ->
-// output present_key present_value. The form with query, key and value apart, packed [B, S, H D].
-
-bool IsPlainMultiHeadAttention(const OpContext& ctx) {
-  for (int i = 0; i < 3; ++i) {
-    if (!ctx.HasInput(i) || ctx.InType(i).rank() != 3) return false;
-  }
-  return ctx.attributes().Int("num_heads", 0) > 0 && (!ctx.HasInput(4) || ctx.InType(4).rank() == 2);
-}
-
-absl::StatusOr<std::vector<Type>> InferMultiHeadAttention(const OpContext& ctx) {
-  std::vector<Type> types(ctx.num_outputs());
-  if (!IsPlainMultiHeadAttention(ctx)) return types;
-  const int64_t heads = ctx.attributes().Int("num_heads", 1);
-  types[0] = ctx.InType(0);
-  types[0].shape[2] = ctx.InShape(2)[2];
-  for (int j = 1; j < std::min(ctx.num_outputs(), 3); ++j) {
-    const Shape& packed = ctx.InShape(j);  // key for present_key, value for present_value
-    const int past = 5 + j;
-    const int64_t before = !ctx.HasInput(past) ? 0 : ctx.InType(past).rank() == 4 ? ctx.InShape(past)[2] : kUnknownDim;
-    const int64_t keys = before < 0 || packed[1] < 0 ? kUnknownDim : before + packed[1];
-    const int64_t head_size = packed[2] < 0 ? kUnknownDim : packed[2] / heads;
-    types[j] = Type::Tensor(ctx.InType(0).dtype, {packed[0], heads, keys, head_size});
-  }
-  return types;
-}
-
-absl::Status LowerMultiHeadAttention(LowerContext& ctx) {
-  AttentionBuilder build(ctx);
-  const Attributes attributes = ctx.node().attributes();
-  if (!IsPlainMultiHeadAttention(ctx.node())) {
-    return ctx.node().Error(
-        "query, key and value are packed together or masked by position, expected three tensors "
-        "[B, S, H D] and a mask [B, Skv]");
-  }
-  Attention attention{.q = ctx.I(0), .k = ctx.I(1), .v = ctx.I(2)};
-  if (ctx.I(3) != kNoValue) {
-    int64_t start = 0;
-    for (ValueId* operand : {&attention.q, &attention.k, &attention.v}) {
-      const int64_t width = build.ShapeOf(*operand)[2];
-      *operand = build.Like("Add", *operand, {build.Slice(ctx.I(3), start, width)});
-      start += width;
-    }
-  }
-  const int64_t heads = attributes.Int("num_heads", 1);
-  for (ValueId* operand : {&attention.q, &attention.k, &attention.v}) *operand = build.SplitHeads(*operand, heads);
-  if (ctx.I(6) != kNoValue) attention.k = build.Concat(ctx.I(6), attention.k, 2);
-  if (ctx.I(7) != kNoValue) attention.v = build.Concat(ctx.I(7), attention.v, 2);
-  RS_RETURN_IF_ERROR(CheckAttentionOperands(ctx, build, attention));
-  attention.k = SetLoweredOutput(ctx, build, 1, attention.k);
-  attention.v = SetLoweredOutput(ctx, build, 2, attention.v);
-  const int64_t queries = build.ShapeOf(attention.q)[2], keys = build.ShapeOf(attention.k)[2];
-  if (ctx.I(4) != kNoValue) {
-    const int64_t batch = build.ShapeOf(ctx.I(4))[0];
-    attention.masks.push_back(build.Reshape(build.Cast(ctx.I(4), DType::kBool), {batch, 1, 1, keys}));
-  }
-  if (ctx.I(5) != kNoValue) attention.masks.push_back(ctx.I(5));
-  if (attributes.Int("unidirectional", 0) != 0) {
-    attention.masks.push_back(build.PositionMask(queries, keys, build.DTypeOf(attention.q)));
-  }
-  attention.scale = attributes.Float("scale", 0);
-  BuildAttention(build, attention);
-  SetLoweredOutput(ctx, build, 0, build.MergeHeads(attention.product));
   ctx.AddRegion("attention");
   return absl::OkStatus();
 }
@@ -232,10 +163,6 @@ absl::StatusOr<Kernel> FlexAttentionKernel(const OpContext& ctx) {
 void RegisterAttention(OpRegistry& registry) {
   const OpSemantics rows[] = {
       {.type = "Attention", .since_version = 23, .lower = LowerAttention},
-      {.domain = kMicrosoft,
-       .type = "MultiHeadAttention",
-       .infer = InferMultiHeadAttention,
-       .lower = LowerMultiHeadAttention},
       {.type = "RotaryEmbedding",
        .kernel = RotaryKernel,
        .gradient = RotaryGradient,

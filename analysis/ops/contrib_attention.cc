@@ -2,6 +2,7 @@
 //
 //   Attention              Q, K, V = split(X W + b); softmax(Q K^T) V
 //   QAttention             the same with X and W in integers
+//   MultiHeadAttention     Q, K, V apart, or K and V packed, or all three
 //   GroupQueryAttention    Q, K, V apart or packed, rotary embedding, past keys and values
 //   SparseAttention        as GroupQueryAttention, counted dense: how many blocks are masked is data
 //   DecoderMaskedMultiHeadAttention, PackedAttention, PackedMultiHeadAttention, LongformerAttention, PagedAttention
@@ -157,6 +158,104 @@ absl::Status LowerPackedAttention(LowerContext& ctx) {
     attention.masks.push_back(build.PositionMask(scores[2], scores[3], dtype));
   attention.scale = attributes.Float("scale", 0);
   BuildAttention(build, attention);
+  SetLoweredOutput(ctx, build, 0, build.MergeHeads(attention.product));
+  ctx.AddRegion("attention");
+  return absl::OkStatus();
+}
+
+// ---- MultiHeadAttention: query key value bias key_padding_mask attention_bias past_key past_value -> output
+// present_key present_value. query [B, S, H D] or all packed [B, S, H, 3, D]; key [B, T, H D], with value packed
+// [B, T, H, 2, D], or [B, H, T, D].
+
+struct MultiHead {
+  int64_t heads, key_length, value_width;
+};
+
+absl::StatusOr<MultiHead> MultiHeadOf(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 3, 5));
+  const Shape& query = ctx.InShape(0);
+  const int64_t heads = Heads(ctx);
+  if (query.size() == 5) return MultiHead{heads, query[1], query[2] * query[4]};
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 1, 3, 5));
+  const Shape& key = ctx.InShape(1);
+  if (key.size() == 5) return MultiHead{heads, key[1], key[2] * key[4]};
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 2, 3, 4));
+  const Shape& value = ctx.InShape(2);
+  const int64_t width = value.size() == 4 ? value[1] * value[3] : value[2];
+  if (query.size() != 3 || query[2] % heads != 0 || width % heads != 0) {
+    return ctx.Error(absl::StrCat("query is ", TypeString(ctx.InType(0)), " and value ", TypeString(ctx.InType(2)),
+                                  ", expected [B, S, ", heads, " heads]"));
+  }
+  return MultiHead{heads, key[key.size() == 4 ? 2 : 1], width};
+}
+
+absl::StatusOr<std::vector<Type>> InferMultiHeadAttention(const OpContext& ctx) {
+  RS_ASSIGN_OR_RETURN(const MultiHead form, MultiHeadOf(ctx));
+  const Shape& query = ctx.InShape(0);
+  const DType dtype = ctx.InType(0).dtype;
+  std::vector<Type> types = First(ctx, Type::Tensor(dtype, {query[0], query[1], form.value_width}));
+  for (size_t j = 1; j < std::min<size_t>(types.size(), 3); ++j) {
+    const int64_t total = PastLength(ctx, static_cast<int>(j) + 5) + form.key_length;
+    types[j] = Type::Tensor(dtype, {query[0], form.heads, total, form.value_width / form.heads});
+  }
+  return types;
+}
+
+// Part `index` of [B, S, H, parts, D], as [B, H, S, D].
+ValueId TakePacked(LowerContext& ctx, AttentionBuilder& build, ValueId packed, int64_t index) {
+  Shape shape = build.ShapeOf(packed);
+  shape.erase(shape.begin() + 3);
+  Attributes attributes;
+  attributes.Set("axis", int64_t{3});
+  const ValueId at = ctx.Constant(absl::StrCat("part", index), Literal::Ints({}, {index}));
+  const ValueId part =
+      ctx.Emit("Gather", {packed, at}, Type::Tensor(build.DTypeOf(packed), shape), std::move(attributes));
+  return build.Transpose(part, {0, 2, 1, 3});
+}
+
+// The bias holds those of Q, K and V behind each other; it applies to operands that are apart.
+void AddBiases(LowerContext& ctx, AttentionBuilder& build, std::vector<ValueId>& operands) {
+  if (ctx.I(3) == kNoValue) return;
+  int64_t start = 0;
+  for (ValueId& operand : operands) {
+    if (operand == kNoValue || build.ShapeOf(operand).size() != 3) continue;
+    const int64_t width = build.ShapeOf(operand)[2];
+    if (start + width > build.ShapeOf(ctx.I(3)).back()) return;
+    operand = EmitAdd(build, operand, build.Slice(ctx.I(3), start, width));
+    start += width;
+  }
+}
+
+absl::Status LowerMultiHeadAttention(LowerContext& ctx) {
+  AttentionBuilder build(ctx);
+  const Attributes attributes = ctx.node().attributes();
+  RS_ASSIGN_OR_RETURN(const MultiHead form, MultiHeadOf(ctx.node()));
+  std::vector<ValueId> operands = {ctx.I(0), ctx.I(1), ctx.I(2)};
+  AddBiases(ctx, build, operands);
+  if (build.ShapeOf(operands[0]).size() == 5) {
+    for (int64_t i = 0; i < 3; ++i) operands[i] = TakePacked(ctx, build, ctx.I(0), i);
+  } else if (build.ShapeOf(operands[1]).size() == 5) {
+    for (int64_t i = 0; i < 2; ++i) operands[i + 1] = TakePacked(ctx, build, ctx.I(1), i);
+  }
+  for (ValueId& operand : operands) {
+    if (build.ShapeOf(operand).size() == 3) operand = build.SplitHeads(operand, form.heads);
+  }
+  Attention attention{.q = operands[0], .k = operands[1], .v = operands[2]};
+  if (PastLength(ctx.node(), 6) > 0) attention.k = build.Concat(ctx.I(6), attention.k, 2);
+  if (PastLength(ctx.node(), 7) > 0) attention.v = build.Concat(ctx.I(7), attention.v, 2);
+  RS_RETURN_IF_ERROR(CheckAttentionOperands(ctx, build, attention));
+  attention.k = SetLoweredOutput(ctx, build, 1, attention.k);
+  attention.v = SetLoweredOutput(ctx, build, 2, attention.v);
+  const Shape q = build.ShapeOf(attention.q);
+  const Shape scores = {q[0], q[1], q[2], build.ShapeOf(attention.k)[2]};
+  if (ctx.I(4) != kNoValue) attention.masks.push_back(MaskOf(ctx, build, ctx.I(4), scores));
+  if (ctx.I(5) != kNoValue && Broadcasts(build.ShapeOf(ctx.I(5)), scores)) attention.masks.push_back(ctx.I(5));
+  if (attributes.Int("unidirectional", 0) != 0) {
+    attention.masks.push_back(build.PositionMask(scores[2], scores[3], build.DTypeOf(attention.q)));
+  }
+  attention.scale = attributes.Float("scale", 0);
+  BuildAttention(build, attention);
+  SetLoweredOutput(ctx, build, 3, attention.scores);
   SetLoweredOutput(ctx, build, 0, build.MergeHeads(attention.product));
   ctx.AddRegion("attention");
   return absl::OkStatus();
@@ -398,6 +497,10 @@ void RegisterContribAttention(OpRegistry& registry) {
   const OpSemantics rows[] = {
       {.domain = kMicrosoft, .type = "Attention", .infer = InferPackedAttention, .lower = LowerPackedAttention},
       {.domain = kMicrosoft, .type = "QAttention", .infer = InferPackedAttention, .lower = LowerPackedAttention},
+      {.domain = kMicrosoft,
+       .type = "MultiHeadAttention",
+       .infer = InferMultiHeadAttention,
+       .lower = LowerMultiHeadAttention},
       {.domain = kMicrosoft,
        .type = "GroupQueryAttention",
        .infer = InferGroupQueryAttention,

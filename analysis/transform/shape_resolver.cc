@@ -224,8 +224,11 @@ void ShapeResolver::Evaluate(NodeId id, const OpSemantics& semantics) {
 }
 
 absl::Status ShapeResolver::Close(NodeId id, const OpSemantics* semantics) {
+  const bool known_domain = graph_.node(id).op.domain == "com.microsoft";
   const auto open = [&](ValueId output) {
-    return output != kNoValue && graph_.value(output).type.IsTensor() && !graph_.value(output).type.IsResolved();
+    if (output == kNoValue) return false;
+    const Type& type = graph_.value(output).type;
+    return (type.IsTensor() && !type.IsResolved()) || (known_domain && type.form == Type::Form::kUnknown);
   };
   const auto outputs = graph_.node(id).outputs;
   if (std::none_of(outputs.begin(), outputs.end(), open)) return absl::OkStatus();
@@ -255,6 +258,11 @@ bool ShapeResolver::AssumeShape(NodeId id, Type& type) const {
   const Node& node = graph_.node(id);
   const bool like_input =
       !node.inputs.empty() && node.inputs[0] != kNoValue && graph_.value(node.inputs[0]).type.IsResolved();
+  // ONNX Runtime documents operators that we have no rule for; most have outputs like their first input.
+  if (type.form == Type::Form::kUnknown) {
+    if (like_input) type = graph_.value(node.inputs[0]).type;
+    return like_input;
+  }
   const Shape none;
   const Shape& first = like_input ? graph_.value(node.inputs[0]).type.shape : none;
   if (!type.has_shape) {
@@ -275,8 +283,10 @@ absl::Status ShapeResolver::CheckOutput(NodeId id, int j) const {
   const Value& value = graph_.value(node.outputs[j]);
   const std::string what = absl::StrCat(Describe(id), "output ", j, " '", value.name, "'");
   if (value.type.form == Type::Form::kUnknown) {
-    return absl::UnimplementedError(absl::StrCat(
-        what, " has no known type: neither ONNX nor a rule of ours infers it, and the file declares none"));
+    return absl::FailedPreconditionError(
+        absl::StrCat(what,
+                     " has no known type: neither ONNX nor a rule of ours infers it, and the file declares none; "
+                     "a value_info for it in the file supplies one"));
   }
   if (!value.type.IsTensor()) return absl::OkStatus();
   if (value.type.IsResolved() && value.type.dtype != DType::kUndefined) {
