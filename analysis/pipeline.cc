@@ -91,12 +91,14 @@ absl::StatusOr<Stage> StageFromName(absl::string_view name) {
       absl::StrCat("stage '", name, "' is unknown, expected one of ", absl::StrJoin(kStageNames, ", ")));
 }
 
-absl::StatusOr<TrainingGraph> BuildGraph(Model model, const AnalysisOptions& options, Stage last,
-                                         std::vector<std::string>& notes) {
+namespace {
+
+absl::StatusOr<TrainingGraph> BuildStages(Model model, const AnalysisOptions& options, Stage last,
+                                          std::vector<std::string>& notes) {
   notes.insert(notes.end(), model.warnings.begin(), model.warnings.end());
   TrainingGraph training;
   if (last != Stage::kLoad) {
-    RS_RETURN_IF_ERROR(Annotate(ResolveShapes(model, options.shapes, notes), model.file));
+    RS_RETURN_IF_ERROR(ResolveShapes(model, options.shapes, notes));
   }
   training.graph = std::move(model.graph);
   Graph& graph = training.graph;
@@ -125,6 +127,15 @@ absl::StatusOr<TrainingGraph> BuildGraph(Model model, const AnalysisOptions& opt
   AssignStorages(graph);
   RS_RETURN_IF_ERROR(VerifyInDebug(graph, last));
   return training;
+}
+
+}  // namespace
+
+absl::StatusOr<TrainingGraph> BuildGraph(Model model, const AnalysisOptions& options, Stage last,
+                                         std::vector<std::string>& notes) {
+  const std::string file = model.file;
+  absl::StatusOr<TrainingGraph> training = BuildStages(std::move(model), options, last, notes);
+  return training.ok() ? std::move(training) : Annotate(training.status(), file);
 }
 
 absl::StatusOr<Analysis> Analyze(Model model, const AnalysisOptions& options) {

@@ -120,7 +120,7 @@ void SetSlot(Access& access, Role role, bool is_output, int slot) {
 }
 
 void AddBias(const OpContext& ctx, Kernel& kernel, int slot = 2) {
-  if (!ctx.HasInput(slot)) return;
+  if (slot < 0 || !ctx.HasInput(slot)) return;
   kernel.accesses.push_back(WholeTensor(ctx, Role::kW, false, slot));
   kernel.extra_flops += ctx.OutElements(0);
 }

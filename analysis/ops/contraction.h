@@ -12,7 +12,7 @@ namespace reusescope {
 struct ContractionSlots {
   int a = 0;     // X, A
   int b = 1;     // W, B
-  int bias = 2;  // read where the node has it
+  int bias = 2;  // read where the node has it; -1: the operator has none
 };
 
 // Y[n,k,p,q] += X[n,c,2p+r-1,2q+s-1] * W[k,c,r,s], the window from the node's attributes as ONNX's Conv has them.

@@ -276,7 +276,7 @@ absl::StatusOr<GroupShape> GroupShapeOf(const OpContext& ctx) {
                    .queries = query[1],
                    .q_heads = Heads(ctx),
                    .kv_heads = Heads(ctx, "kv_num_heads"),
-                   .packed = !ctx.HasInput(1)};
+                   .packed = !ctx.HasInput(1) || ctx.InType(1).rank() < 3};  // some write a placeholder of one element
   const int64_t heads = group.packed ? group.q_heads + 2 * group.kv_heads : group.q_heads;
   group.head_size = query[2] / heads;
   if (query[2] % heads != 0 || group.head_size == 0 || group.q_heads % group.kv_heads != 0) {

@@ -179,6 +179,8 @@ void RegisterMisc(OpRegistry& registry) {
        .kernel = NoKernel,
        .not_differentiable = "reads bits, not numbers",
        .aliasing = Aliasing::kView},
+      {.type = "Optional", .kernel = NoKernel, .not_differentiable = "wraps a value"},
+      {.type = "OptionalGetElement", .kernel = NoKernel, .not_differentiable = "unwraps a value"},
       {.type = "OptionalHasElement", .kernel = NoKernel, .not_differentiable = "the result is boolean"},
       {.domain = kTraining,
        .type = "Momentum",

@@ -18,6 +18,7 @@
 #include "analysis/ir/status_util.h"
 #include "analysis/ops/contraction.h"
 #include "analysis/ops/gradient_context.h"
+#include "analysis/ops/infer_rules.h"
 #include "analysis/ops/kernels.h"
 #include "analysis/ops/nest.h"
 #include "analysis/ops/op_semantics.h"
@@ -100,6 +101,20 @@ void RegisterQuantization(OpRegistry& registry) {
        .not_differentiable = "a gradient itself"},
   };
   for (const OpSemantics& row : rows) registry.Add(row);
+  // Brevitas and QONNX: quantize and dequantize in one, x scale zero bits.
+  for (absl::string_view domain : {"qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general", "qonnx"}) {
+    for (absl::string_view type : {"Quant", "IntQuant", "BipolarQuant"}) {
+      registry.Add({.domain = domain,
+                    .type = type,
+                    .flops = kQuantizeFlops + kDequantizeFlops,
+                    .transcendentals = 1,
+                    .infer = InferLikeInput,
+                    .kernel = ElementwiseKernel,
+                    .gradient = StraightThrough,
+                    .differentiable_inputs = 0b1,
+                    .eager_saves = SavesInput});
+    }
+  }
 }
 
 }  // namespace reusescope

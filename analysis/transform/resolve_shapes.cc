@@ -226,7 +226,7 @@ absl::Status Resolve(Graph& graph, const ShapeBindings& bindings, std::optional<
   NoteAll("with shapes that data decide, taken at their largest", state.bounded, notes);
   NoteAll("with shapes that data decide and nothing bounds, taken as they are shown", state.assumed, notes);
   NoteAll("with branches or trips that data decide", state.decided, notes);
-  NoteAll("of another opset than the file claims", state.misfits, notes);
+  NoteAll("of another opset or domain than the file claims", state.misfits, notes);
   return absl::OkStatus();
 }
 

@@ -80,7 +80,21 @@ absl::Status ShapeResolver::Run() {
   return absl::OkStatus();
 }
 
+// Tools that drop domains write ONNX Runtime's operators (QLinearAdd, NhwcConv) as if they were ONNX's.
+void ShapeResolver::SupplyDomain(NodeId id) {
+  OpKey& op = graph_.node(id).op;
+  const OpKey theirs = {"com.microsoft", op.type, 1};
+  const OpRegistry& registry = OpRegistry::Get();
+  if (!op.domain.empty() || registry.Find(op) != nullptr || registry.Find(theirs) == nullptr) return;
+  OpKey any = op;
+  any.since_version = LatestOpset("");
+  if (SchemaSinceVersion(any).has_value()) return;
+  state_.misfits.push_back(absl::StrCat("'", graph_.node(id).name, "' (", OpKeyString(op), ") is com.microsoft's"));
+  op = theirs;
+}
+
 absl::Status ShapeResolver::Visit(NodeId id) {
+  SupplyDomain(id);
   const OpSemantics* semantics = OpRegistry::Get().Find(graph_.node(id).op);
   if (state_.rebatch != nullptr) RS_RETURN_IF_ERROR(state_.rebatch->Adapt(graph_, id, schedule_));
   if (IsBranch(graph_.node(id).op)) {

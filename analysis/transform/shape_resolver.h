@@ -47,6 +47,7 @@ class ShapeResolver {
   using Types = absl::StatusOr<std::vector<Type>>;
 
   absl::Status Visit(NodeId id);
+  void SupplyDomain(NodeId id);
   absl::Status VisitBody(NodeId id, const Graph& body);
   Types InferOutputs(NodeId id, const OpSemantics* semantics);
   Types InferThroughBody(NodeId id);

@@ -90,6 +90,15 @@ TEST(ContribTest, ActivationsNormalizationsAndProducts) {
   for (const OpCase& c : cases) Expect(c);
 }
 
+// A domain that a tool dropped is supplied, and said.
+TEST(ContribTest, OperatorsWithoutTheirDomainAreKnown) {
+  const OpCase c = {"QLinearSigmoid (x, s, z, s, z)", "uint8[2,5] x", "float s = {0.5}, uint8 z = {3}", "uint8[2, 5]"};
+  const Analysis analysis = AnalyzeOp(c);
+  EXPECT_EQ(OutputTypes(analysis), c.outputs);
+  EXPECT_THAT(analysis.coverage.unknown_operators, IsEmpty());
+  EXPECT_THAT(analysis.notes, testing::Contains(HasSubstr("is com.microsoft's")));
+}
+
 TEST(ContribTest, AttentionsCountTheirProductsDense) {
   constexpr int64_t kB = 2, kS = 5, kI = 12, kH = 8;  // 2 heads of 4
   const OpCase cases[] = {
