@@ -12,6 +12,7 @@
 #include "analysis/ops/op_semantics.h"
 #include "analysis/transform/assign_storages.h"
 #include "analysis/transform/differentiate.h"
+#include "analysis/transform/fake_quantize.h"
 #include "analysis/transform/find_parameters.h"
 #include "analysis/transform/fold_constants.h"
 #include "analysis/transform/recognize.h"
@@ -52,6 +53,13 @@ void NoteRestoredDropout(const RecognizedCounts& recognized, std::vector<std::st
                    "exporter leaves it out inside attention; they are taken to train"));
 }
 
+void NoteFakeQuantize(int pairs, std::vector<std::string>& notes) {
+  if (pairs == 0) return;
+  notes.push_back(absl::StrCat(pairs, pairs == 1 ? " pair" : " pairs",
+                               " of QuantizeLinear and DequantizeLinear train as fake quantization, gradients going "
+                               "straight through the rounding"));
+}
+
 }  // namespace
 
 absl::StatusOr<Stage> StageFromName(absl::string_view name) {
@@ -62,16 +70,21 @@ absl::StatusOr<Stage> StageFromName(absl::string_view name) {
       absl::StrCat("stage '", name, "' is unknown, expected one of ", absl::StrJoin(kStageNames, ", ")));
 }
 
-absl::StatusOr<TrainingGraph> BuildGraph(Model model, const AnalysisOptions& options, Stage last,
-                                         std::vector<std::string>& notes) {
+namespace {
+
+absl::StatusOr<TrainingGraph> BuildStages(Model model, const AnalysisOptions& options, Stage last,
+                                          std::vector<std::string>& notes) {
   notes.insert(notes.end(), model.warnings.begin(), model.warnings.end());
   TrainingGraph training;
-  if (last != Stage::kLoad) RS_RETURN_IF_ERROR(ResolveShapes(model, options.shapes, notes));
+  if (last != Stage::kLoad) {
+    RS_RETURN_IF_ERROR(ResolveShapes(model, options.shapes, notes));
+  }
   training.graph = std::move(model.graph);
   Graph& graph = training.graph;
   RS_RETURN_IF_ERROR(VerifyInDebug(graph, std::min(last, Stage::kShapes)));
   if (last <= Stage::kShapes) return training;
 
+  if (options.mode == Mode::kTraining) NoteFakeQuantize(FuseFakeQuantize(graph), notes);
   RS_RETURN_IF_ERROR(FindParameters(graph, {.freeze = options.freeze, .train = options.train}, notes));
   RS_RETURN_IF_ERROR(FoldConstants(graph));
   if (options.recognize) {
@@ -93,6 +106,15 @@ absl::StatusOr<TrainingGraph> BuildGraph(Model model, const AnalysisOptions& opt
   AssignStorages(graph);
   RS_RETURN_IF_ERROR(VerifyInDebug(graph, last));
   return training;
+}
+
+}  // namespace
+
+absl::StatusOr<TrainingGraph> BuildGraph(Model model, const AnalysisOptions& options, Stage last,
+                                         std::vector<std::string>& notes) {
+  const std::string file = model.file;
+  absl::StatusOr<TrainingGraph> training = BuildStages(std::move(model), options, last, notes);
+  return training.ok() ? std::move(training) : Annotate(training.status(), file);
 }
 
 absl::StatusOr<Analysis> Analyze(Model model, const AnalysisOptions& options) {

@@ -162,7 +162,11 @@ void AddAnalyzeCommand(CLI::App& app, Action& action) {
   AddHardwareOptions(*command, *options);
   AddOutputOptions(*command, *options);
   AddCommonOptions(*command, options->color);
-  command->callback([options, &action] { action = [options] { return RunAnalyze(*options); }; });
+  command->callback([options, &action] {
+    AnalysisOptions& analysis = options->workload.analysis;
+    analysis.shapes.assume = analysis.mode == Mode::kInference && !options->strict;
+    action = [options] { return RunAnalyze(*options); };
+  });
 }
 
 }  // namespace reusescope::cli

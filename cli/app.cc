@@ -117,6 +117,7 @@ std::unique_ptr<CLI::App> MakeApp(Action& action) {
   AddGraphCommand(*app, action);
   AddDevicesCommand(*app, action);
   AddOpsCommand(*app, action);
+  AddDoctorCommand(*app, action);
   AddExplainCommand(*app, action);
   AddCompletionCommand(*app, action);
   return app;

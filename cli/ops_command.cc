@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "analysis/ops/kernels.h"
 #include "analysis/ops/op_semantics.h"
+#include "analysis/schema/node_inference.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/output.h"
@@ -20,6 +21,7 @@ namespace {
 
 struct OpsOptions {
   std::string name;
+  bool markdown = false;
   ColorMode color = ColorMode::kAuto;
 };
 
@@ -29,8 +31,9 @@ std::string QualifiedType(const OpSemantics& op) {
 
 std::string ShapeSource(const OpSemantics& op) {
   if (op.domain == kReuseScopeDomain) return "set when it is made";
-  if (op.infer != nullptr) return "own rule";
-  return op.domain.empty() ? "ONNX schema" : "ONNX schema or none";
+  std::string source = op.infer != nullptr ? "own rule" : op.domain.empty() ? "ONNX schema" : "ONNX schema or none";
+  if (op.upper_bound != nullptr) absl::StrAppend(&source, ", at most");
+  return source;
 }
 
 std::string CostRule(const OpSemantics& op) {
@@ -61,6 +64,43 @@ std::string AliasingRule(const OpSemantics& op) {
       return "strided view";
   }
   return "-";
+}
+
+// Operators of ONNX's newest opsets that have no entry: analysed from the function bodies of their schemas, or unknown.
+std::vector<OpKey> WithoutEntry() {
+  std::vector<OpKey> keys;
+  for (absl::string_view domain : {"", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training"}) {
+    for (const OpKey& key : SchemasOfOpset(domain, LatestOpset(domain))) {
+      const auto schema = DescribeSchema(key);
+      if (!schema.ok() || schema->deprecated || OpRegistry::Get().Find(key) != nullptr) continue;
+      if (key.domain.empty() && key.type == "If") continue;  // gives way to a branch
+      keys.push_back(schema->op);
+    }
+  }
+  return keys;
+}
+
+// The table of the documentation: every operator that models can have.
+std::string RenderMarkdown() {
+  std::string text =
+      "| operator | since | shapes | cost | gradient | relies on |\n|---|---|---|---|---|---|\n"
+      "| If | 1 | of the branch taken | of the branch taken | of the branch taken | its condition; else the branch "
+      "that "
+      "computes more |\n";
+  for (const OpSemantics* op : OpRegistry::Get().All()) {
+    if (op->domain == kReuseScopeDomain) continue;
+    const absl::string_view relies = op->evaluate != nullptr ? "values of small operands, where known" : "types alone";
+    absl::StrAppend(&text, "| ", QualifiedType(*op), " | ", op->since_version, " | ", ShapeSource(*op), " | ",
+                    CostRule(*op), " | ", GradientRule(*op), " | ", relies, " |\n");
+  }
+  for (const OpKey& key : WithoutEntry()) {
+    const bool body = DescribeSchema(key)->has_function_body;
+    const absl::string_view by = body ? "its function body" : "unknown";
+    absl::StrAppend(&text, "| ", key.domain.empty() ? "" : absl::StrCat(key.domain, "::"), key.type, " | ",
+                    key.since_version, " | ONNX schema | ", by, " | ", by, " | ",
+                    body ? "the function body of ONNX's schema" : "types alone", " |\n");
+  }
+  return text;
 }
 
 std::string RenderOps(const std::vector<const OpSemantics*>& ops, const Terminal& terminal) {
@@ -107,6 +147,7 @@ absl::Status RunOps(const OpsOptions& options) {
     if (!found.ok()) return found.status();
     return WriteOutput("", RenderOps(*found, terminal));
   }
+  if (options.markdown) return WriteOutput("", RenderMarkdown());
   const std::vector<const OpSemantics*> all = OpRegistry::Get().All();
   return WriteOutput("",
                      absl::StrCat(RenderOps(all, terminal), "\n  ", all.size(),
@@ -124,6 +165,7 @@ void AddOpsCommand(CLI::App& app, Action& action) {
       "  reusescope ops              every operator with a rule\n"
       "  reusescope ops Conv         one of them, every version\n");
   command->add_option("NAME", options->name, "An operator: Conv, com.microsoft::Gelu")->option_text("OPERATOR");
+  command->add_flag("--markdown", options->markdown, "The table of docs/operators.md");
   AddCommonOptions(*command, options->color);
   command->callback([options, &action] { action = [options] { return RunOps(*options); }; });
 }

@@ -58,6 +58,17 @@ void AddShapeOptions(CLI::App& command, AnalysisOptions& analysis) {
       ->allow_extra_args(false)
       ->option_text("NAME=1x3x224x224")
       ->group(kWorkloadGroup);
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--trip-count",
+          [&](const std::vector<std::string>& texts) {
+            for (const std::string& text : texts) analysis.shapes.trip_counts.insert(*ParseDimension(text));
+          },
+          "How often a Loop runs, by the name of its node; repeatable")
+      ->check(Checks(ParseDimension))
+      ->allow_extra_args(false)
+      ->option_text("NAME=N")
+      ->group(kWorkloadGroup);
 }
 
 void AddTrainingOptions(CLI::App& command, AnalysisOptions& analysis) {

@@ -19,6 +19,7 @@
 #include "importer/module_path.h"
 #include "importer/onnx_loader.h"
 #include "importer/onnx_skim.h"
+#include "importer/text_model.h"
 
 namespace reusescope {
 namespace {
@@ -71,12 +72,26 @@ absl::Status VerifyAll(const Graph& graph) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Model> Load(ByteSource& source, const ExternalData& external, absl::string_view file_name) {
+// The model's bytes without the payloads of large tensors; of a text, those of the file that it stands for.
+absl::StatusOr<std::string> ReadGraph(ByteSource& source) {
   RS_ASSIGN_OR_RETURN(const absl::string_view head, source.View(0, kFormatHeadBytes));
+  if (IsTextModel(head)) {
+    if (source.size() > kMaxTextModelBytes) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("is a text of ", source.size(), " bytes, expected at most ", kMaxTextModelBytes));
+    }
+    std::string text;
+    RS_RETURN_IF_ERROR(source.AppendTo(0, source.size(), text));
+    return TextModelToBytes(text);
+  }
   if (std::optional<std::string> complaint = ForeignFormat(head); complaint.has_value()) {
     return absl::InvalidArgumentError(*complaint);
   }
-  RS_ASSIGN_OR_RETURN(const std::string skimmed, SkimOnnx(source));
+  return SkimOnnx(source);
+}
+
+absl::StatusOr<Model> Load(ByteSource& source, const ExternalData& external, absl::string_view file_name) {
+  RS_ASSIGN_OR_RETURN(const std::string skimmed, ReadGraph(source));
   RS_ASSIGN_OR_RETURN(Model model, LoadOnnx(skimmed, external));
   model.file = std::string(file_name);
   AssignModulesFromNodeNames(model.graph);

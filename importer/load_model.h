@@ -2,9 +2,9 @@
 //
 //   RS_ASSIGN_OR_RETURN(Model model, LoadModel("models/resnet50.onnx"));
 //
-// The format goes by content. Weights are not read, and files that hold external weights need not exist: weights
-// inline, external or absent give the same graph, but for the values of small floating-point tensors. Time and memory
-// go with the graph, not with the file.
+// The format goes by content: binary, or one of the texts of text_model.h. Weights are not read, and files that hold
+// external weights need not exist: weights inline, external or absent give the same graph, but for the values of small
+// floating-point tensors. Time and memory go with the graph, not with the file.
 //
 // What is set: values with names, kinds and evidence, original names of parameters, types of inputs, initializers and
 // whatever else the file declares, literals of small initializers; nodes with unique names, operators at the model's

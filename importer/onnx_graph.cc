@@ -58,7 +58,8 @@ class GraphLoader {
   absl::Status LoadNodes(const Nodes& nodes);
   absl::StatusOr<Node> LoadNode(const onnx::NodeProto& proto, std::string name);
   absl::Status LoadAttributes(const onnx::NodeProto& proto, Node& node);
-  absl::StatusOr<SubgraphRef> LoadSubgraph(const onnx::GraphProto& proto, absl::flat_hash_set<ValueId>& captures);
+  absl::StatusOr<SubgraphRef> LoadSubgraph(const onnx::GraphProto& proto, bool is_branch,
+                                           absl::flat_hash_set<ValueId>& captures);
   absl::Status ResolveOutput(absl::string_view name);
   absl::Status Schedule();
   int OpsetOf(absl::string_view domain);
@@ -66,6 +67,7 @@ class GraphLoader {
   const GraphContext& context_;
   Graph& graph_;
   GraphLoader* const parent_;
+  bool is_branch_ = false;                                 // of an If
   absl::flat_hash_map<absl::string_view, ValueId> names_;  // views into the protos
   std::vector<std::vector<ValueId>> outputs_;              // of every node, declared before the nodes are loaded
   std::vector<ValueId> captured_from_;
@@ -100,6 +102,14 @@ ValueId GraphLoader::Resolve(absl::string_view name) {
 
 absl::Status GraphLoader::DeclareInitializer(absl::string_view name, Literal literal,
                                              const InitializerMetadata& metadata) {
+  // The same tensor twice (files that were merged) is one tensor.
+  if (const auto it = names_.find(name); it != names_.end()) {
+    const Type& known = graph_.value(it->second).type;
+    if (known == Type::Tensor(literal.dtype, literal.shape) && graph_.value(it->second).producer == kNoNode) {
+      context_.warnings.push_back(absl::StrCat("initializer '", name, "' is stored twice; the first is taken"));
+      return absl::OkStatus();
+    }
+  }
   InitializerClass found = ClassifyInitializer(metadata, name, literal.dtype);
   RS_ASSIGN_OR_RETURN(const ValueId id, Declare(name, Type::Tensor(literal.dtype, literal.shape), found.kind));
   graph_.value(id).evidence = found.evidence;
@@ -146,6 +156,12 @@ absl::Status GraphLoader::DeclareInputs(const ValueInfos& inputs) {
   for (const onnx::ValueInfoProto& input : inputs) {
     const auto it = names_.find(input.name());
     if (it != names_.end() && static_cast<size_t>(it->second) < initializers) continue;
+    // The branches of an If have no inputs; some exporters list what they read from outside.
+    if (is_branch_ && parent_->Resolve(input.name()) != kNoValue) {
+      context_.warnings.push_back(
+          absl::StrCat("a branch of an If lists '", input.name(), "', which is defined outside, as its input"));
+      continue;
+    }
     absl::StatusOr<DeclaredType> declared = ConvertType(input.type());
     if (!declared.ok()) return InValue(declared.status(), "input", input.name());
     absl::StatusOr<ValueId> id = Declare(input.name(), std::move(declared->type), ValueKind::kInput);
@@ -201,10 +217,11 @@ int GraphLoader::OpsetOf(absl::string_view domain) {
   return version;
 }
 
-absl::StatusOr<SubgraphRef> GraphLoader::LoadSubgraph(const onnx::GraphProto& proto,
+absl::StatusOr<SubgraphRef> GraphLoader::LoadSubgraph(const onnx::GraphProto& proto, bool is_branch,
                                                       absl::flat_hash_set<ValueId>& captures) {
   auto subgraph = std::make_unique<Graph>();
   GraphLoader loader(context_, *subgraph, this);
+  loader.is_branch_ = is_branch;
   RS_RETURN_IF_ERROR(loader.Load(proto));
   captures.insert(loader.captured_from().begin(), loader.captured_from().end());
   graph_.subgraphs.push_back(std::move(subgraph));
@@ -215,9 +232,11 @@ absl::Status GraphLoader::LoadAttributes(const onnx::NodeProto& proto, Node& nod
   std::vector<const onnx::AttributeProto*> attributes;
   for (const onnx::AttributeProto& attribute : proto.attribute()) attributes.push_back(&attribute);
   absl::flat_hash_set<ValueId> captures;
+  const bool is_branch = node.op.domain.empty() && node.op.type == "If";
   RS_ASSIGN_OR_RETURN(node.attributes,
-                      ConvertAttributes(attributes, context_.external,
-                                        [&](const onnx::GraphProto& body) { return LoadSubgraph(body, captures); }));
+                      ConvertAttributes(attributes, context_.external, [&](const onnx::GraphProto& body) {
+                        return LoadSubgraph(body, is_branch, captures);
+                      }));
   for (ValueId input : node.inputs) captures.erase(input);
   node.captures.assign(captures.begin(), captures.end());
   std::sort(node.captures.begin(), node.captures.end());

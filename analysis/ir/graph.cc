@@ -75,6 +75,23 @@ void Graph::SetLiteral(ValueId id, Literal literal) {
   literals.push_back(std::move(literal));
 }
 
+std::unique_ptr<Graph> Graph::Clone() const {
+  auto copy = std::make_unique<Graph>();
+  copy->name = name;
+  copy->values = values;
+  copy->nodes = nodes;
+  copy->order = order;
+  copy->inputs = inputs;
+  copy->outputs = outputs;
+  copy->captured = captured;
+  copy->literals = literals;
+  copy->storages = storages;
+  copy->regions = regions;
+  for (const auto& subgraph : subgraphs) copy->subgraphs.push_back(subgraph->Clone());
+  copy->opsets = opsets;
+  return copy;
+}
+
 Uses::Uses(const Graph& graph) : first_(graph.values.size() + 1, 0) {
   const auto for_each_use = [&](auto&& visit) {
     for (NodeId id : graph.order) {

@@ -139,6 +139,8 @@ struct Graph {
   // Appends to the pool and the schedule and makes the node the producer of its outputs.
   NodeId AddNode(Node node);
   void SetLiteral(ValueId id, Literal literal);
+  // A deep copy, subgraphs included.
+  std::unique_ptr<Graph> Clone() const;
 };
 
 // Who reads each value, in schedule order: uses.of(v) are the nodes of `order` that have v among their inputs or

@@ -130,7 +130,10 @@ class CostBuilder {
   // An access of `elements` distinct elements at `points` points of the kernel's loops.
   absl::Status AddTouch(const Access& access, int64_t elements, int64_t points, KernelCost& cost) {
     const Node& node = graph_.node(cost.node);
-    const ValueId id = access.is_output ? node.outputs[access.slot] : node.inputs[access.slot];
+    const auto inputs = static_cast<int>(node.inputs.size());
+    const ValueId id = access.is_output       ? node.outputs[access.slot]
+                       : access.slot < inputs ? node.inputs[access.slot]
+                                              : node.captures[access.slot - inputs];
     const Value& value = graph_.value(id);
     if (value.storage == kNoStorage) return absl::OkStatus();
     if (HasMasterWeights(mode_) && node.phase == Phase::kUpdate && value.kind == ValueKind::kParameter) {

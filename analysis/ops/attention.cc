@@ -11,17 +11,16 @@
 // Skv includes them.
 //
 // Heads may come packed ([B, S, H D], split by views and a Transpose) or apart ([B, H, S, D]). ONNX Attention 23 and
-// 24, and com.microsoft MultiHeadAttention.
+// 24; those of com.microsoft are in contrib_attention.cc.
 //
 // RotaryEmbedding stays whole: every pair (a, b) becomes (a cos - b sin, a sin + b cos), 3 FLOPs per rotated element;
 // its gradient is the rotation back.
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
+#include "analysis/ops/attention_builder.h"
 #include "analysis/ops/gradient_context.h"
 #include "analysis/ops/kernels.h"
 #include "analysis/ops/lower_context.h"
@@ -30,197 +29,6 @@
 
 namespace reusescope {
 namespace {
-
-constexpr absl::string_view kMicrosoft = "com.microsoft";
-
-// Emits in the order of the schedule, computing each type from its operands.
-class AttentionBuilder {
- public:
-  explicit AttentionBuilder(LowerContext& ctx) : ctx_(ctx) {}
-
-  const Shape& ShapeOf(ValueId value) const { return ctx_.node().graph().value(value).type.shape; }
-  DType DTypeOf(ValueId value) const { return ctx_.TypeOf(value).dtype; }
-
-  ValueId Reshape(ValueId value, const Shape& shape) {
-    if (ShapeOf(value) == shape) return value;
-    return ctx_.Emit("Reshape", {value, Dims("shape", shape)}, Type::Tensor(DTypeOf(value), shape));
-  }
-
-  ValueId Transpose(ValueId value, std::vector<int64_t> perm) {
-    Shape shape;
-    for (int64_t d : perm) shape.push_back(ShapeOf(value)[d]);
-    Attributes attributes;
-    attributes.Set("perm", std::move(perm));
-    return ctx_.Emit("Transpose", {value}, Type::Tensor(DTypeOf(value), shape), std::move(attributes));
-  }
-
-  ValueId Expand(ValueId value, const Shape& shape) {
-    return ctx_.Emit("Expand", {value, Dims("shape", shape)}, Type::Tensor(DTypeOf(value), shape));
-  }
-
-  ValueId Concat(ValueId a, ValueId b, int axis) {
-    Shape shape = ShapeOf(a);
-    shape[axis] += ShapeOf(b)[axis];
-    Attributes attributes;
-    attributes.Set("axis", int64_t{axis});
-    return ctx_.Emit("Concat", {a, b}, Type::Tensor(DTypeOf(a), shape), std::move(attributes));
-  }
-
-  ValueId Cast(ValueId value, DType dtype) {
-    if (DTypeOf(value) == dtype) return value;
-    Attributes attributes;
-    attributes.Set("to", static_cast<int64_t>(dtype));
-    return ctx_.Emit("Cast", {value}, Type::Tensor(dtype, ShapeOf(value)), std::move(attributes));
-  }
-
-  // An operator of one output, shaped like its first operand.
-  ValueId Like(absl::string_view op, ValueId value, std::vector<ValueId> rest = {}, Attributes attributes = {}) {
-    rest.insert(rest.begin(), value);
-    const Type type = ctx_.TypeOf(value);
-    return ctx_.Emit(op, rest, type, std::move(attributes));
-  }
-
-  ValueId MatMul(ValueId a, ValueId b) {
-    Shape shape = ShapeOf(a);
-    shape.back() = ShapeOf(b).back();
-    return ctx_.Emit("MatMul", {a, b}, Type::Tensor(DTypeOf(a), shape));
-  }
-
-  // [B, S, H * D] to [B, H, S, D].
-  ValueId SplitHeads(ValueId value, int64_t heads) {
-    const Shape shape = ShapeOf(value);
-    return Transpose(Reshape(value, {shape[0], shape[1], heads, shape[2] / heads}), {0, 2, 1, 3});
-  }
-
-  // [B, H, S, D] to [B, S, H * D].
-  ValueId MergeHeads(ValueId value) {
-    const Shape shape = ShapeOf(value);
-    return Reshape(Transpose(value, {0, 2, 1, 3}), {shape[0], shape[2], shape[1] * shape[3]});
-  }
-
-  // Every head of [B, H, S, D] repeated for the heads of Q that share it.
-  ValueId RepeatHeads(ValueId value, int64_t heads) {
-    const Shape shape = ShapeOf(value);
-    if (shape[1] == heads) return value;
-    const ValueId apart = Reshape(value, {shape[0], shape[1], 1, shape[2], shape[3]});
-    const ValueId repeated = Expand(apart, {shape[0], shape[1], heads / shape[1], shape[2], shape[3]});
-    return Reshape(repeated, {shape[0], heads, shape[2], shape[3]});
-  }
-
-  ValueId Scalar(absl::string_view suffix, double value, DType dtype) {
-    return ctx_.Constant(suffix, Literal::Floats({}, {value}, dtype));
-  }
-
-  // A boolean mask (true: attend) as what is added to the scores.
-  ValueId AdditiveMask(ValueId keep, DType dtype) {
-    const ValueId zero = Scalar("attend", 0.0, dtype);
-    const ValueId lowest = Scalar("masked", -std::numeric_limits<double>::infinity(), dtype);
-    return ctx_.Emit("Where", {keep, zero, lowest}, Type::Tensor(dtype, ShapeOf(keep)));
-  }
-
-  // A causal or sliding-window mask: a constant, whose values nobody needs.
-  ValueId PositionMask(int64_t queries, int64_t keys, DType dtype) {
-    Literal mask;
-    mask.dtype = dtype;
-    mask.shape = {queries, keys};
-    return ctx_.Constant("position_mask", std::move(mask));
-  }
-
-  // A mask may stop short of the last keys; those are padding.
-  ValueId PadKeys(ValueId mask, int64_t keys) {
-    Shape shape = ShapeOf(mask);
-    if (shape.empty() || shape.back() == keys || shape.back() == 1) return mask;
-    std::vector<int64_t> pads(2 * shape.size(), 0);
-    pads.back() = keys - shape.back();
-    shape.back() = keys;
-    const ValueId amounts = ctx_.Constant("pads", Literal::Ints({static_cast<int64_t>(pads.size())}, pads));
-    return ctx_.Emit("Pad", {mask, amounts}, Type::Tensor(DTypeOf(mask), shape));
-  }
-
-  ValueId Slice(ValueId value, int64_t start, int64_t length) {  // of a vector
-    const ValueId starts = Dims("starts", {start}), ends = Dims("ends", {start + length});
-    return ctx_.Emit("Slice", {value, starts, ends}, Type::Tensor(DTypeOf(value), {length}));
-  }
-
- private:
-  ValueId Dims(absl::string_view suffix, const Shape& shape) {
-    return ctx_.Constant(suffix, Literal::Ints({static_cast<int64_t>(shape.size())}, {shape.begin(), shape.end()}));
-  }
-
-  LowerContext& ctx_;
-};
-
-// What the operators that lower to attention have in common. Q, K, V are [B, heads, S, D] with equal heads.
-struct Attention {
-  ValueId q, k, v;
-  double scale = 0;            // 0: 1 / sqrt(D)
-  double softcap = 0;          // 0: none
-  std::vector<ValueId> masks;  // added to the scores in turn; boolean ones mean "attend"
-  DType softmax_dtype = DType::kUndefined;
-  ValueId product = kNoValue;  // Y, [B, heads, Sq, Dv]
-  ValueId scores = kNoValue, masked = kNoValue, capped = kNoValue, probabilities = kNoValue;
-};
-
-void BuildAttention(AttentionBuilder& build, Attention& attention) {
-  const DType dtype = build.DTypeOf(attention.q);
-  const double head_size = static_cast<double>(build.ShapeOf(attention.q).back());
-  const double scale = attention.scale != 0 ? attention.scale : 1 / std::sqrt(std::max(head_size, 1.0));
-  const ValueId root = build.Scalar("sqrt_scale", std::sqrt(scale), dtype);
-  const ValueId q = build.Like("Mul", attention.q, {root});
-  const ValueId k = build.Like("Mul", build.Transpose(attention.k, {0, 1, 3, 2}), {root});
-  attention.scores = build.MatMul(q, k);
-  attention.masked = attention.scores;
-  for (ValueId mask : attention.masks) {
-    const ValueId added = build.DTypeOf(mask) == DType::kBool ? build.AdditiveMask(mask, dtype) : mask;
-    attention.masked = build.Like("Add", attention.masked, {added});
-  }
-  attention.capped = attention.masked;
-  if (attention.softcap != 0) {
-    const ValueId cap = build.Scalar("softcap", attention.softcap, dtype);
-    attention.capped = build.Like("Mul", build.Like("Tanh", build.Like("Div", attention.capped, {cap})), {cap});
-  }
-  const bool cast = attention.softmax_dtype != DType::kUndefined;
-  Attributes last_axis;
-  last_axis.Set("axis", int64_t{-1});
-  const ValueId input = cast ? build.Cast(attention.capped, attention.softmax_dtype) : attention.capped;
-  attention.probabilities = build.Cast(build.Like("Softmax", input, {}, std::move(last_axis)), dtype);
-  attention.product = build.MatMul(attention.probabilities, attention.v);
-}
-
-absl::Status CheckOperands(const LowerContext& ctx, const AttentionBuilder& build, const Attention& attention) {
-  const Shape& q = build.ShapeOf(attention.q);
-  const Shape& k = build.ShapeOf(attention.k);
-  const Shape& v = build.ShapeOf(attention.v);
-  if (q.size() == 4 && k.size() == 4 && v.size() == 4 && q[0] == k[0] && k[0] == v[0] && q[3] == k[3] && k[2] == v[2] &&
-      k[1] == v[1] && k[1] > 0 && q[1] % k[1] == 0) {
-    return absl::OkStatus();
-  }
-  return ctx.node().Error(
-      absl::StrCat("Q is ", ShapeString(q), ", K ", ShapeString(k), ", V ", ShapeString(v),
-                   ", expected [B, Hq, Sq, D], [B, H, Skv, D], [B, H, Skv, Dv], Hq a multiple of H"));
-}
-
-// `value` becomes output j, if the node has it; a value that was not emitted (an input handed through) by way of a
-// view. Returns the value to go on with.
-ValueId SetOutput(LowerContext& ctx, AttentionBuilder& build, int j, ValueId value) {
-  if (!ctx.node().HasOutput(j)) return value;
-  const std::vector<NodeId>& emitted = ctx.emitted();
-  const NodeId producer = ctx.node().graph().value(value).producer;
-  if (std::find(emitted.begin(), emitted.end(), producer) == emitted.end()) value = build.Like("Identity", value);
-  ctx.ReplaceOutput(j, value);
-  return ctx.node().node().outputs[j];
-}
-
-// Keys at positions from nonpad_kv_seqlen on are padding: lengths [B] become a mask [B, 1, 1, Skv].
-ValueId LengthMask(LowerContext& ctx, AttentionBuilder& build, ValueId lengths, int64_t keys) {
-  const int64_t batch = build.ShapeOf(lengths)[0];
-  const ValueId column = build.Reshape(lengths, {batch, 1, 1, 1});
-  Literal positions;
-  positions.dtype = build.DTypeOf(lengths);
-  positions.shape = {keys};
-  const ValueId range = ctx.Constant("positions", std::move(positions));
-  return ctx.Emit("Less", {range, column}, Type::Tensor(DType::kBool, {batch, 1, 1, keys}));
-}
 
 // Output 3 holds the scores at the stage that qk_matmul_output_mode names.
 ValueId ScoresAt(const Attention& attention, int64_t mode) {
@@ -252,9 +60,9 @@ absl::Status LowerAttention(LowerContext& ctx) {
   }
   if (ctx.I(4) != kNoValue) attention.k = build.Concat(ctx.I(4), attention.k, 2);
   if (ctx.I(5) != kNoValue) attention.v = build.Concat(ctx.I(5), attention.v, 2);
-  RS_RETURN_IF_ERROR(CheckOperands(ctx, build, attention));
-  attention.k = SetOutput(ctx, build, 1, attention.k);
-  attention.v = SetOutput(ctx, build, 2, attention.v);
+  RS_RETURN_IF_ERROR(CheckAttentionOperands(ctx, build, attention));
+  attention.k = SetLoweredOutput(ctx, build, 1, attention.k);
+  attention.v = SetLoweredOutput(ctx, build, 2, attention.v);
   const int64_t heads = build.ShapeOf(attention.q)[1];
   attention.k = build.RepeatHeads(attention.k, heads);
   attention.v = build.RepeatHeads(attention.v, heads);
@@ -269,75 +77,8 @@ absl::Status LowerAttention(LowerContext& ctx) {
   attention.softcap = attributes.Float("softcap", 0);
   attention.softmax_dtype = static_cast<DType>(attributes.Int("softmax_precision", 0));
   BuildAttention(build, attention);
-  SetOutput(ctx, build, 3, ScoresAt(attention, attributes.Int("qk_matmul_output_mode", 0)));
-  SetOutput(ctx, build, 0, packed ? build.MergeHeads(attention.product) : attention.product);
-  ctx.AddRegion("attention");
-  return absl::OkStatus();
-}
-
-// ---- com.microsoft MultiHeadAttention: query key value bias key_padding_mask attention_bias past_key past_value ->
-// output present_key present_value. The form with query, key and value apart, packed [B, S, H D].
-
-bool IsPlainMultiHeadAttention(const OpContext& ctx) {
-  for (int i = 0; i < 3; ++i) {
-    if (!ctx.HasInput(i) || ctx.InType(i).rank() != 3) return false;
-  }
-  return ctx.attributes().Int("num_heads", 0) > 0 && (!ctx.HasInput(4) || ctx.InType(4).rank() == 2);
-}
-
-absl::StatusOr<std::vector<Type>> InferMultiHeadAttention(const OpContext& ctx) {
-  std::vector<Type> types(ctx.num_outputs());
-  if (!IsPlainMultiHeadAttention(ctx)) return types;
-  const int64_t heads = ctx.attributes().Int("num_heads", 1);
-  types[0] = ctx.InType(0);
-  types[0].shape[2] = ctx.InShape(2)[2];
-  for (int j = 1; j < std::min(ctx.num_outputs(), 3); ++j) {
-    const Shape& packed = ctx.InShape(j);  // key for present_key, value for present_value
-    const int past = 5 + j;
-    const int64_t before = !ctx.HasInput(past) ? 0 : ctx.InType(past).rank() == 4 ? ctx.InShape(past)[2] : kUnknownDim;
-    const int64_t keys = before < 0 || packed[1] < 0 ? kUnknownDim : before + packed[1];
-    const int64_t head_size = packed[2] < 0 ? kUnknownDim : packed[2] / heads;
-    types[j] = Type::Tensor(ctx.InType(0).dtype, {packed[0], heads, keys, head_size});
-  }
-  return types;
-}
-
-absl::Status LowerMultiHeadAttention(LowerContext& ctx) {
-  AttentionBuilder build(ctx);
-  const Attributes attributes = ctx.node().attributes();
-  if (!IsPlainMultiHeadAttention(ctx.node())) {
-    return ctx.node().Error(
-        "query, key and value are packed together or masked by position, expected three tensors "
-        "[B, S, H D] and a mask [B, Skv]");
-  }
-  Attention attention{.q = ctx.I(0), .k = ctx.I(1), .v = ctx.I(2)};
-  if (ctx.I(3) != kNoValue) {
-    int64_t start = 0;
-    for (ValueId* operand : {&attention.q, &attention.k, &attention.v}) {
-      const int64_t width = build.ShapeOf(*operand)[2];
-      *operand = build.Like("Add", *operand, {build.Slice(ctx.I(3), start, width)});
-      start += width;
-    }
-  }
-  const int64_t heads = attributes.Int("num_heads", 1);
-  for (ValueId* operand : {&attention.q, &attention.k, &attention.v}) *operand = build.SplitHeads(*operand, heads);
-  if (ctx.I(6) != kNoValue) attention.k = build.Concat(ctx.I(6), attention.k, 2);
-  if (ctx.I(7) != kNoValue) attention.v = build.Concat(ctx.I(7), attention.v, 2);
-  RS_RETURN_IF_ERROR(CheckOperands(ctx, build, attention));
-  attention.k = SetOutput(ctx, build, 1, attention.k);
-  attention.v = SetOutput(ctx, build, 2, attention.v);
-  const int64_t queries = build.ShapeOf(attention.q)[2], keys = build.ShapeOf(attention.k)[2];
-  if (ctx.I(4) != kNoValue) {
-    const int64_t batch = build.ShapeOf(ctx.I(4))[0];
-    attention.masks.push_back(build.Reshape(build.Cast(ctx.I(4), DType::kBool), {batch, 1, 1, keys}));
-  }
-  if (ctx.I(5) != kNoValue) attention.masks.push_back(ctx.I(5));
-  if (attributes.Int("unidirectional", 0) != 0) {
-    attention.masks.push_back(build.PositionMask(queries, keys, build.DTypeOf(attention.q)));
-  }
-  attention.scale = attributes.Float("scale", 0);
-  BuildAttention(build, attention);
-  SetOutput(ctx, build, 0, build.MergeHeads(attention.product));
+  SetLoweredOutput(ctx, build, 3, ScoresAt(attention, attributes.Int("qk_matmul_output_mode", 0)));
+  SetLoweredOutput(ctx, build, 0, packed ? build.MergeHeads(attention.product) : attention.product);
   ctx.AddRegion("attention");
   return absl::OkStatus();
 }
@@ -383,21 +124,56 @@ void RotarySaves(const OpContext& ctx, EagerSaves& saves) {
   for (int i : {1, 2}) saves.values.push_back(ctx.node().inputs[i]);
 }
 
+// ---- FlexAttention (ai.onnx.preview): Q [B, Hq, Sq, D], K, V; graphs may change scores and probabilities. One kernel;
+// what those graphs compute is not described, so with them its FLOPs are unknown.
+
+absl::Status CheckFlexAttention(const OpContext& ctx) {
+  for (int i = 0; i < 3; ++i) {
+    if (ctx.HasInput(i) && ctx.InType(i).rank() == 4 && (i == 0 || ctx.InShape(i)[2] == ctx.InShape(1)[2])) continue;
+    return ctx.Error(absl::StrCat("input ", i, " is ", ctx.HasInput(i) ? TypeString(ctx.InType(i)) : "missing",
+                                  ", expected [B, H, S, D], K and V equally long"));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<Type>> InferFlexAttention(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(CheckFlexAttention(ctx));
+  Type type = ctx.InType(0);
+  type.shape[3] = ctx.InShape(2)[3];
+  return std::vector<Type>{std::move(type)};
+}
+
+absl::StatusOr<Kernel> FlexAttentionKernel(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(CheckFlexAttention(ctx));
+  const Shape& q = ctx.InShape(0);
+  Kernel kernel{.known = !ctx.attributes().Has("score_mod") && !ctx.attributes().Has("prob_mod"),
+                .contraction = true,
+                .macs_per_point = q[3] + ctx.InShape(2)[3],
+                .flops_per_point = 4,
+                .transcendentals_per_point = 2};
+  for (int d = 0; d < 3; ++d) AddLoop(kernel, static_cast<char>('b' + d), q[d]);
+  AddLoop(kernel, 'n', ctx.InShape(1)[2]);
+  AddWholeInputs(ctx, kernel);
+  AddWholeOutputs(ctx, kernel);
+  return kernel;
+}
+
 }  // namespace
 
 void RegisterAttention(OpRegistry& registry) {
   const OpSemantics rows[] = {
       {.type = "Attention", .since_version = 23, .lower = LowerAttention},
-      {.domain = kMicrosoft,
-       .type = "MultiHeadAttention",
-       .infer = InferMultiHeadAttention,
-       .lower = LowerMultiHeadAttention},
       {.type = "RotaryEmbedding",
-       .since_version = 23,
        .kernel = RotaryKernel,
        .gradient = RotaryGradient,
        .differentiable_inputs = 0b1,
        .eager_saves = RotarySaves},
+      {.domain = "ai.onnx.preview",
+       .type = "FlexAttention",
+       .infer = InferFlexAttention,
+       .kernel = FlexAttentionKernel,
+       .not_differentiable = "one kernel of inference so far",
+       .contraction = true},
       {.domain = kReuseScopeDomain,
        .type = "RotaryEmbeddingGrad",
        .kernel = RotaryKernel,

@@ -9,6 +9,8 @@
 // "reusescope::<Op>Grad" with attribute `wrt` whose kernel is derived from the forward node's, so there is nothing to
 // keep in step. A bias is read by the forward kernel and has its own gradient, a sum.
 
+#include "analysis/ops/contraction.h"
+
 #include <algorithm>
 #include <string>
 
@@ -117,31 +119,22 @@ void SetSlot(Access& access, Role role, bool is_output, int slot) {
   access.writes = is_output;
 }
 
-void AddBias(const OpContext& ctx, Kernel& kernel) {
-  if (!ctx.HasInput(2)) return;
-  kernel.accesses.push_back(WholeTensor(ctx, Role::kW, false, 2));
+void AddBias(const OpContext& ctx, Kernel& kernel, int slot = 2) {
+  if (slot < 0 || !ctx.HasInput(slot)) return;
+  kernel.accesses.push_back(WholeTensor(ctx, Role::kW, false, slot));
   kernel.extra_flops += ctx.OutElements(0);
 }
 
-absl::Status CheckConvRanks(const OpContext& ctx) {
-  const size_t rank = ctx.InShape(0).size();
-  if (rank < 3 || ctx.InShape(1).size() != rank || ctx.OutShape(0).size() != rank) {
-    return ctx.Error(absl::StrCat("input is ", TypeString(ctx.InType(0)), " and weight ", TypeString(ctx.InType(1)),
-                                  ", expected equal ranks of at least 3"));
+absl::Status CheckConvRanks(const OpContext& ctx, const ContractionSlots& slots = {}) {
+  const size_t rank = ctx.InShape(slots.a).size();
+  if (rank < 3 || ctx.InShape(slots.b).size() != rank || ctx.OutShape(0).size() != rank) {
+    return ctx.Error(absl::StrCat("input is ", TypeString(ctx.InType(slots.a)), " and weight ",
+                                  TypeString(ctx.InType(slots.b)), ", expected equal ranks of at least 3"));
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<Kernel> ConvKernel(const OpContext& ctx) {
-  RS_RETURN_IF_ERROR(CheckConvRanks(ctx));
-  ConvNest nest = BuildConvNest(ctx, ctx.InShape(0), ctx.InShape(1), ctx.OutShape(0));
-  SetSlot(nest.map, Role::kX, false, 0);
-  SetSlot(nest.filter, Role::kW, false, 1);
-  SetSlot(nest.point, Role::kY, true, 0);
-  nest.kernel.accesses = {nest.map, nest.filter, nest.point};
-  AddBias(ctx, nest.kernel);
-  return nest.kernel;
-}
+absl::StatusOr<Kernel> ConvKernel(const OpContext& ctx) { return ConvolutionKernel(ctx, {}); }
 
 absl::StatusOr<Kernel> ConvTransposeKernel(const OpContext& ctx) {
   RS_RETURN_IF_ERROR(CheckConvRanks(ctx));
@@ -173,9 +166,24 @@ void AddBatchIndices(Access& access, const Shape& shape, int batch_dims, const K
   }
 }
 
-absl::StatusOr<Kernel> MatMulKernel(const OpContext& ctx) {
-  const Shape& a = ctx.InShape(0);
-  const Shape& b = ctx.InShape(1);
+absl::StatusOr<Kernel> MatMulKernel(const OpContext& ctx) { return MatrixProductKernel(ctx, {}); }
+
+}  // namespace
+
+absl::StatusOr<Kernel> ConvolutionKernel(const OpContext& ctx, const ContractionSlots& slots) {
+  RS_RETURN_IF_ERROR(CheckConvRanks(ctx, slots));
+  ConvNest nest = BuildConvNest(ctx, ctx.InShape(slots.a), ctx.InShape(slots.b), ctx.OutShape(0));
+  SetSlot(nest.map, Role::kX, false, slots.a);
+  SetSlot(nest.filter, Role::kW, false, slots.b);
+  SetSlot(nest.point, Role::kY, true, 0);
+  nest.kernel.accesses = {nest.map, nest.filter, nest.point};
+  AddBias(ctx, nest.kernel, slots.bias);
+  return nest.kernel;
+}
+
+absl::StatusOr<Kernel> MatrixProductKernel(const OpContext& ctx, const ContractionSlots& slots) {
+  const Shape& a = ctx.InShape(slots.a);
+  const Shape& b = ctx.InShape(slots.b);
   if (a.empty() || b.empty()) return ctx.Error("operand is a scalar, expected at least one dimension");
   const bool has_m = a.size() > 1, has_n = b.size() > 1;
   const Shape& y = ctx.OutShape(0);
@@ -186,11 +194,11 @@ absl::StatusOr<Kernel> MatMulKernel(const OpContext& ctx) {
   const int m = has_m ? AddLoop(kernel, 'm', a[a.size() - 2]) : -1;
   const int n = has_n ? AddLoop(kernel, 'n', b[b.size() - 1]) : -1;
   const int k = AddLoop(kernel, 'k', a.back());
-  Access access_a = AffineAccess(OperandRole(ctx, 0), false, 0);
+  Access access_a = AffineAccess(OperandRole(ctx, slots.a), false, slots.a);
   if (has_m) AddBatchIndices(access_a, a, batch_dims, kernel);
   if (has_m) access_a.index.push_back(Index(m, a[a.size() - 2]));
   access_a.index.push_back(Index(k, a.back()));
-  Access access_b = AffineAccess(OperandRole(ctx, 1), false, 1);
+  Access access_b = AffineAccess(OperandRole(ctx, slots.b), false, slots.b);
   if (has_n) AddBatchIndices(access_b, b, batch_dims, kernel);
   access_b.index.push_back(Index(k, has_n ? b[b.size() - 2] : b.back()));
   if (has_n) access_b.index.push_back(Index(n, b.back()));
@@ -201,6 +209,8 @@ absl::StatusOr<Kernel> MatMulKernel(const OpContext& ctx) {
   kernel.accesses = {access_a, access_b, access_y};
   return kernel;
 }
+
+namespace {
 
 absl::StatusOr<Kernel> GemmKernel(const OpContext& ctx) {
   const Shape& a = ctx.InShape(0);

@@ -19,6 +19,7 @@
 #include "analysis/ops/kernels.h"
 #include "analysis/ops/nest.h"
 #include "analysis/ops/op_semantics.h"
+#include "analysis/ops/upper_bounds.h"
 
 namespace reusescope {
 namespace {
@@ -242,6 +243,7 @@ void RegisterGather(OpRegistry& registry) {
        .eager_saves = SavesIndices},
       {.type = "Compress",
        .infer = InferCompress,
+       .upper_bound = CompressAtMost,
        .evaluate = EvaluateCompress,
        .kernel = CopyKernel,
        .gradient = LookupGradient,
@@ -255,6 +257,7 @@ void RegisterGather(OpRegistry& registry) {
        .gradient = TensorScatterGradient,
        .differentiable_inputs = 0b11},
       {.type = "TopK",
+       .upper_bound = AtMostLikeInput,
        .evaluate = EvaluateTopK,
        .kernel = TopKKernel,
        .gradient = TopKGradient,
@@ -266,14 +269,19 @@ void RegisterGather(OpRegistry& registry) {
        .not_differentiable = "its inputs are indices and two constants"},
       {.type = "NonZero",
        .flops = 1,
+       .upper_bound = NonZeroAtMost,
        .evaluate = EvaluateNonZero,
        .kernel = SweepKernel,
        .not_differentiable = kIndices},
       {.type = "Unique",
+       .upper_bound = UniqueAtMost,
        .evaluate = EvaluateUnique,
        .kernel = SortKernel,
        .not_differentiable = "a set: which elements are equal is data"},
-      {.type = "NonMaxSuppression", .kernel = NonMaxSuppressionKernel, .not_differentiable = kIndices},
+      {.type = "NonMaxSuppression",
+       .upper_bound = NonMaxSuppressionAtMost,
+       .kernel = NonMaxSuppressionKernel,
+       .not_differentiable = kIndices},
   };
   for (const OpSemantics& row : rows) registry.Add(row);
   RegisterGradients(registry);

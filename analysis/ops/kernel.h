@@ -81,7 +81,7 @@ struct IndexExpr {
 struct Access {
   Role role = Role::kX;
   bool is_output = false;
-  int slot = 0;  // of the node's inputs or outputs
+  int slot = 0;  // of the node's outputs, or of its inputs and then its captures
   bool reads = true;
   bool writes = false;  // an operand updated in place both reads and writes
   // Affine: one expression per dimension of the tensor. Otherwise empty, and `elements` says what is touched.

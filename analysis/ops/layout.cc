@@ -15,6 +15,7 @@
 #include "analysis/ops/op_semantics.h"
 #include "analysis/ops/resampling.h"
 #include "analysis/ops/sequences.h"
+#include "analysis/ops/upper_bounds.h"
 
 namespace reusescope {
 namespace {
@@ -313,12 +314,22 @@ OpSemantics Copy(absl::string_view type, EvaluateFn evaluate, GradientFn gradien
           .aliasing = aliasing};
 }
 
+OpSemantics Bounded(OpSemantics row, InferFn upper_bound) {
+  row.upper_bound = upper_bound;
+  return row;
+}
+
+OpSemantics ShapedBy(int8_t input, OpSemantics row) {
+  row.shape_input = input;
+  return row;
+}
+
 }  // namespace
 
 void RegisterLayout(OpRegistry& registry) {
   const OpSemantics rows[] = {
       // Another shape over the same bytes.
-      View("Reshape", ReshapeGradient),
+      ShapedBy(1, Bounded(View("Reshape", ReshapeGradient), ReshapeAtMost)),
       View("Flatten", ReshapeGradient),
       View("Squeeze", ReshapeGradient),
       View("Unsqueeze", ReshapeGradient),
@@ -335,11 +346,11 @@ void RegisterLayout(OpRegistry& registry) {
        .gradient = TransposeGradient,
        .aliasing = Aliasing::kStridedView,
        .absorbed_by_contraction = true},
-      Copy("Slice", EvaluateSlice, SliceGradient, Aliasing::kStridedView),
+      Bounded(Copy("Slice", EvaluateSlice, SliceGradient, Aliasing::kStridedView), AtMostLikeInput),
       Copy("Split", EvaluateSplit, SplitGradient, Aliasing::kStridedView),
-      Copy("Expand", EvaluateExpand, ExpandGradient, Aliasing::kStridedView),
+      ShapedBy(1, Copy("Expand", EvaluateExpand, ExpandGradient, Aliasing::kStridedView)),
       // Copies.
-      {.type = "Concat", .evaluate = EvaluateConcat, .kernel = CopyKernel, .gradient = ConcatGradient},
+      {.type = "Concat", .evaluate = EvaluateConcat, .kernel = CopyKernel, .gradient = ConcatGradient, .joins = true},
       Copy("Tile", EvaluateTile, TileGradient),
       Copy("Pad", EvaluatePad, PadGradient),
       Copy("SpaceToDepth", nullptr, SpaceToDepthGradient),

@@ -20,6 +20,13 @@ OpRegistry Build() {
   RegisterShapeArithmetic(registry);
   RegisterRecurrent(registry);
   RegisterOptimizerSteps(registry);
+  RegisterControlFlow(registry);
+  RegisterQuantization(registry);
+  RegisterContrib(registry);
+  RegisterContribAttention(registry);
+  RegisterContribQuantization(registry);
+  RegisterMl(registry);
+  RegisterMisc(registry);
   return registry;
 }
 

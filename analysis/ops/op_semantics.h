@@ -104,6 +104,7 @@ struct OpSemantics {
   int64_t transcendentals = 0;
 
   InferFn infer = nullptr;
+  InferFn upper_bound = nullptr;  // output types at their largest, where data decide them
   EvaluateFn evaluate = nullptr;
   LowerFn lower = nullptr;
   KernelFn kernel = nullptr;
@@ -118,9 +119,12 @@ struct OpSemantics {
   bool absorbed_by_contraction = false;
   // Output j is written over input in_place[j] and lives in its storage; -1: not. Optimizer steps, running statistics.
   std::array<int8_t, 4> in_place = {-1, -1, -1, -1};
+  int8_t shape_input = -1;  // the input that is the shape of output 0: Reshape, Expand
+  bool joins = false;       // its operands agree in every dimension but one: Concat
   EagerSavesFn eager_saves = nullptr;
   bool contraction = false;
   bool deterministic = true;  // false: random; never folded
+  bool unpacks = false;       // makes wide numbers of what is stored narrow: never folded, as the store stays narrow
 };
 
 // The operators known, found by domain, type and version.
@@ -162,6 +166,13 @@ void RegisterLayout(OpRegistry& registry);
 void RegisterShapeArithmetic(OpRegistry& registry);
 void RegisterRecurrent(OpRegistry& registry);
 void RegisterOptimizerSteps(OpRegistry& registry);
+void RegisterControlFlow(OpRegistry& registry);
+void RegisterQuantization(OpRegistry& registry);
+void RegisterContrib(OpRegistry& registry);
+void RegisterContribAttention(OpRegistry& registry);
+void RegisterContribQuantization(OpRegistry& registry);
+void RegisterMl(OpRegistry& registry);
+void RegisterMisc(OpRegistry& registry);
 
 }  // namespace reusescope
 

@@ -75,7 +75,8 @@ class BodyConverter {
     for (const auto& import : function_.opset_import()) {
       if (normal(import.domain()) == normal(domain)) return static_cast<int>(import.version());
     }
-    return version_;
+    // The version is that of the function's own domain; a function of another one is written for the newest ONNX.
+    return normal(domain) == normal(function_.domain()) ? version_ : LatestOpset(normal(domain));
   }
 
   absl::Status AddNode(const onnx::NodeProto& proto) {

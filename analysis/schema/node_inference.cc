@@ -189,6 +189,28 @@ std::string CleanMessage(absl::string_view message) {
   return text;
 }
 
+bool HasOnlyAttributesOf(const NodeQuery& query, const onnx::OpSchema& schema) {
+  return std::all_of(query.attributes.begin(), query.attributes.end(),
+                     [&](const auto& entry) { return schema.attributes().count(entry.first) != 0; });
+}
+
+// The version next to `version`, older ones first, whose operands and attributes the node has; null when none fits.
+const SchemaEntry* FindFittingSchema(const NodeQuery& query, int version) {
+  const auto fits = [&](const SchemaEntry* entry) {
+    return entry != nullptr && CheckArity(query, *entry).ok() && HasOnlyAttributesOf(query, *entry->schema);
+  };
+  OpKey key = query.op;
+  key.since_version = version - 1;
+  for (const SchemaEntry* entry = FindSchema(key); entry != nullptr; entry = FindSchema(key)) {
+    if (fits(entry)) return entry;
+    key.since_version = entry->since_version - 1;
+  }
+  for (key.since_version = version + 1; key.since_version <= LatestOpset(key.domain); ++key.since_version) {
+    if (const SchemaEntry* entry = FindSchema(key); fits(entry)) return entry;
+  }
+  return nullptr;
+}
+
 }  // namespace
 
 absl::StatusOr<InferredNode> InferNode(const NodeQuery& query) {
@@ -196,7 +218,10 @@ absl::StatusOr<InferredNode> InferNode(const NodeQuery& query) {
   if (entry == nullptr) {
     return absl::NotFoundError(absl::StrCat(Prefix(query, query.op.since_version), "no such operator in ONNX"));
   }
-  RS_RETURN_IF_ERROR(CheckArity(query, *entry));
+  if (const absl::Status misfit = CheckArity(query, *entry); !misfit.ok()) {
+    entry = FindFittingSchema(query, entry->since_version);
+    if (entry == nullptr) return misfit;
+  }
   RS_RETURN_IF_ERROR(CheckOperands(query, *entry));
   InferredNode result{.since_version = entry->since_version, .outputs = std::vector<Type>(query.num_outputs)};
   if (!entry->infer) return result;

@@ -43,7 +43,8 @@ struct InferredNode {
   std::vector<Type> outputs;  // num_outputs of them
 };
 
-// An operator younger than the model's opset is taken at its first version, as onnxruntime does.
+// An operator younger than the model's opset is taken at its first version, as onnxruntime does; one whose operands or
+// attributes are those of another version (files that claim the wrong opset), at that version.
 absl::StatusOr<InferredNode> InferNode(const NodeQuery& query);
 
 // The version at which the operator's semantics at opset `op.since_version` began, or nullopt when ONNX has no such

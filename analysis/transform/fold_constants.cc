@@ -40,7 +40,7 @@ bool IsFoldable(const Graph& graph, const Node& node) {
                                      [&](ValueId id) { return id == kNoValue || IsKnown(graph, id); });
   if (all_known) return true;
   const OpSemantics* semantics = OpRegistry::Get().Find(node.op);
-  return semantics != nullptr && semantics->deterministic &&
+  return semantics != nullptr && semantics->deterministic && !semantics->unpacks &&
          std::all_of(node.inputs.begin(), node.inputs.end(), [&](ValueId id) { return IsConstant(graph, id); });
 }
 

@@ -241,26 +241,19 @@ class Splicer {
   // A deep copy whose captured values follow `renamed` and whose attribute references are filled in.
   absl::StatusOr<std::unique_ptr<Graph>> CopyGraph(const Graph& from,
                                                    const absl::flat_hash_map<std::string, std::string>& renamed) {
-    auto copy = std::make_unique<Graph>();
-    copy->name = from.name;
-    copy->values = from.values;
-    copy->nodes = from.nodes;
-    copy->order = from.order;
-    copy->inputs = from.inputs;
-    copy->outputs = from.outputs;
-    copy->captured = from.captured;
-    copy->literals = from.literals;
-    copy->opsets = from.opsets;
-    for (ValueId id : copy->captured) {
-      const auto it = renamed.find(copy->value(id).name);
-      if (it != renamed.end()) copy->value(id).name = it->second;
-    }
-    for (const auto& subgraph : from.subgraphs) {
-      RS_ASSIGN_OR_RETURN(auto inner, CopyGraph(*subgraph, renamed));
-      copy->subgraphs.push_back(std::move(inner));
-    }
-    for (Node& node : copy->nodes) RS_RETURN_IF_ERROR(FillReferences(node));
+    std::unique_ptr<Graph> copy = from.Clone();
+    RS_RETURN_IF_ERROR(Adapt(*copy, renamed));
     return copy;
+  }
+
+  absl::Status Adapt(Graph& copy, const absl::flat_hash_map<std::string, std::string>& renamed) {
+    for (ValueId id : copy.captured) {
+      const auto it = renamed.find(copy.value(id).name);
+      if (it != renamed.end()) copy.value(id).name = it->second;
+    }
+    for (const auto& subgraph : copy.subgraphs) RS_RETURN_IF_ERROR(Adapt(*subgraph, renamed));
+    for (Node& node : copy.nodes) RS_RETURN_IF_ERROR(FillReferences(node));
+    return absl::OkStatus();
   }
 
   absl::Status FillReferences(Node& node) {

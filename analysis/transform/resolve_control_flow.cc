@@ -1,21 +1,24 @@
 // If, Loop, Scan and SequenceMap: their bodies are resolved with the types that they will see.
 //
-// An If whose condition is known is replaced by the branch taken. A Loop's carried values may change shape from one
-// iteration to the next as long as the number of iterations is known; the types inside the body are those of the last
-// iteration looked at.
+// An If is replaced by the branch taken, or, where its condition is not known, by the one that computes more. A Loop's
+// carried values may change shape from one iteration to the next as long as the number of iterations is known: the
+// first ones are followed, the rest go on as those did. The types inside the body are those of the last iteration
+// looked at.
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
+#include "analysis/ops/control_flow.h"
 #include "analysis/transform/shape_resolver.h"
 
 namespace reusescope {
 namespace {
 
-constexpr int kMaxLoopSteps = 64;  // iterations followed while shapes still change
+constexpr int64_t kMaxLoopSteps = 64;  // iterations followed while shapes still change
 
 // The value of a known scalar integer or boolean.
 std::optional<int64_t> Scalar(const Graph& graph, const Node& node, size_t input) {
@@ -30,23 +33,6 @@ bool SameElements(Type a, const Type& b) {
   return a == b;
 }
 
-// What both branches agree on.
-Type Unify(const Type& a, const Type& b) {
-  if (a == b) return a;
-  Type type = a;
-  if (a.form != b.form || a.dtype != b.dtype) return Type{};
-  if (a.length != b.length) type.length = kUnknownDim;
-  if (!a.has_shape || !b.has_shape || a.shape.size() != b.shape.size()) {
-    type.has_shape = false;
-    type.shape.clear();
-    return type;
-  }
-  for (size_t d = 0; d < type.shape.size(); ++d) {
-    if (a.shape[d] != b.shape[d]) type.shape[d] = kUnknownDim;
-  }
-  return type;
-}
-
 Type WithLeading(Type type, size_t axis, int64_t dim) {
   if (type.has_shape) type.shape.insert(type.shape.begin() + std::min(axis, type.shape.size()), dim);
   return type;
@@ -56,7 +42,6 @@ Type WithLeading(Type type, size_t axis, int64_t dim) {
 
 const ControlFlowRule* FindControlFlow(const OpKey& op) {
   static constexpr ControlFlowRule kRules[] = {
-      {"If", &ShapeResolver::ResolveIf},
       {"Loop", &ShapeResolver::ResolveLoop},
       {"Scan", &ShapeResolver::ResolveScan},
       {"SequenceMap", &ShapeResolver::ResolveSequenceMap},
@@ -67,6 +52,8 @@ const ControlFlowRule* FindControlFlow(const OpKey& op) {
   }
   return nullptr;
 }
+
+bool IsBranch(const OpKey& op) { return op.domain.empty() && op.type == "If"; }
 
 absl::StatusOr<Graph*> ShapeResolver::Subgraph(NodeId id, absl::string_view name) {
   const Attribute* attribute = graph_.node(id).attributes.Find(name);
@@ -114,7 +101,6 @@ ShapeResolver::Types ShapeResolver::ResolveBody(NodeId id, Graph& body, absl::Sp
 
 const Graph* ShapeResolver::KnownBranch(NodeId id) const {
   const Node& node = graph_.node(id);
-  if (node.op.type != "If") return nullptr;
   const std::optional<int64_t> condition = Scalar(graph_, node, 0);
   if (!condition) return nullptr;
   const Attribute* branch = node.attributes.Find(*condition != 0 ? "then_branch" : "else_branch");
@@ -124,68 +110,141 @@ const Graph* ShapeResolver::KnownBranch(NodeId id) const {
   return graph->outputs.size() == node.outputs.size() ? graph : nullptr;
 }
 
-ShapeResolver::Types ShapeResolver::ResolveIf(NodeId id) {
+absl::StatusOr<const Graph*> ShapeResolver::DearerBranch(NodeId id) {
   RS_ASSIGN_OR_RETURN(Graph * then_branch, Subgraph(id, "then_branch"));
   RS_ASSIGN_OR_RETURN(Graph * else_branch, Subgraph(id, "else_branch"));
-  RS_ASSIGN_OR_RETURN(std::vector<Type> types, ResolveBody(id, *then_branch, {}));
-  RS_ASSIGN_OR_RETURN(const std::vector<Type> others, ResolveBody(id, *else_branch, {}));
   const size_t count = graph_.node(id).outputs.size();
-  if (types.size() != count || others.size() != count) {
-    return Error(
-        id, absl::StrCat("its branches have ", types.size(), " and ", others.size(), " outputs, expected ", count));
+  if (then_branch->outputs.size() != count || else_branch->outputs.size() != count) {
+    return Error(id, absl::StrCat("its branches have ", then_branch->outputs.size(), " and ",
+                                  else_branch->outputs.size(), " outputs, expected ", count));
   }
-  for (size_t j = 0; j < count; ++j) types[j] = Unify(types[j], others[j]);
-  return types;
+  double work[2];
+  for (Graph* branch : {then_branch, else_branch}) {
+    // On a copy: the branch itself is resolved where it is spliced in.
+    const std::unique_ptr<Graph> copy = branch->Clone();
+    RS_RETURN_IF_ERROR(ResolveBody(id, *copy, {}).status());
+    RS_ASSIGN_OR_RETURN(const BodyWork found, WorkOf(*copy));
+    work[branch == else_branch ? 1 : 0] = 2.0 * static_cast<double>(found.macs) + static_cast<double>(found.flops) +
+                                          static_cast<double>(found.transcendentals);
+  }
+  const bool takes_else = work[1] > work[0];
+  state_.decided.push_back(absl::StrCat("'", graph_.node(id).name, "' (If) takes its ", takes_else ? "else" : "then",
+                                        " branch, which computes ", work[0] == work[1] ? "as much" : "more"));
+  return takes_else ? else_branch : then_branch;
 }
+
+// What is given for this Loop, else its trip count, which is an upper bound where a condition may end it before; else,
+// where shapes are assumed, 1.
+absl::StatusOr<std::optional<int64_t>> ShapeResolver::TripCount(NodeId id) {
+  const Node& node = graph_.node(id);
+  state_.loops.insert(node.name);
+  const auto given = state_.bindings.trip_counts.find(node.name);
+  if (given != state_.bindings.trip_counts.end()) return given->second;
+  const std::optional<int64_t> limit = Scalar(graph_, node, 0);
+  if (limit && *limit < std::numeric_limits<int32_t>::max()) return std::max<int64_t>(*limit, 0);
+  if (!state_.bindings.assume) return std::nullopt;
+  state_.decided.push_back(
+      absl::StrCat("'", node.name, "' (Loop) runs once; --trip-count ", node.name, "=N supplies how often"));
+  return 1;
+}
+
+namespace {
+
+// Where a carried value ends up that grew by the same amount in each of the last two iterations, `rest` further ones
+// to go; nullopt when it grows otherwise.
+std::optional<Type> Extrapolate(const Type& before, const Type& last, const Type& now, int64_t rest) {
+  if (now.form != last.form || now.dtype != last.dtype || now.shape.size() != last.shape.size() ||
+      before.shape.size() != last.shape.size() || now.has_shape != last.has_shape) {
+    return std::nullopt;
+  }
+  Type type = now;
+  for (size_t d = 0; d < type.shape.size(); ++d) {
+    const int64_t step = now.shape[d] - last.shape[d];
+    if (step != last.shape[d] - before.shape[d]) return std::nullopt;
+    const auto growth = CheckedMultiply(step, rest);
+    const auto size = growth ? CheckedAdd(now.shape[d], *growth) : std::nullopt;
+    if (!size || *size < 0) return std::nullopt;
+    type.shape[d] = *size;
+  }
+  return type;
+}
+
+}  // namespace
 
 ShapeResolver::Types ShapeResolver::ResolveLoop(NodeId id) {
   RS_ASSIGN_OR_RETURN(Graph * body, Subgraph(id, "body"));
-  const Node& node = graph_.node(id);
-  const size_t carried = node.inputs.size() < 2 ? 0 : node.inputs.size() - 2;
+  const size_t carried = graph_.node(id).inputs.size() < 2 ? 0 : graph_.node(id).inputs.size() - 2;
   std::vector<Type> types = {Type::Tensor(DType::kInt64, {}), Type::Tensor(DType::kBool, {})};
   for (size_t i = 0; i < carried; ++i) {
-    if (node.inputs[i + 2] == kNoValue)
+    if (graph_.node(id).inputs[i + 2] == kNoValue)
       return Error(id, absl::StrCat("input ", i + 2, " is omitted, expected a value"));
-    types.push_back(graph_.value(node.inputs[i + 2]).type);
+    types.push_back(graph_.value(graph_.node(id).inputs[i + 2]).type);
   }
-  std::optional<int64_t> trips = Scalar(graph_, node, 0);
-  const bool open = node.inputs.size() > 1 && node.inputs[1] != kNoValue && Scalar(graph_, node, 1) != 1;
+  std::optional<int64_t> trips;
+  if (Scalar(graph_, graph_.node(id), 1) == 0) {
+    trips = 0;
+  } else {
+    RS_ASSIGN_OR_RETURN(trips, TripCount(id));
+  }
+  const std::vector<Type> initial = types;
+  std::vector<Type> outputs, before, earlier;
   int64_t step = 0;
-  std::vector<Type> outputs;
-  std::vector<Type> before;
   do {
-    before = types;
+    earlier = std::exchange(before, types);
     // The body runs only while the condition holds.
     RS_ASSIGN_OR_RETURN(outputs, ResolveBody(id, *body, types, 1));
-    if (outputs.size() < carried + 1 || outputs.size() != node.outputs.size() + 1) {
-      return Error(id, absl::StrCat("its body has ", outputs.size(), " outputs, expected ", node.outputs.size() + 1));
+    const size_t formal = graph_.node(id).outputs.size();
+    if (outputs.size() < carried + 1 || outputs.size() != formal + 1) {
+      return Error(id, absl::StrCat("its body has ", outputs.size(), " outputs, expected ", formal + 1));
     }
-    // The loop may end early unless its condition is always true.
-    const Literal* condition = body->literal(body->outputs[0]);
-    const bool runs_on = condition != nullptr && condition->ints == std::vector<int64_t>{1};
-    if (open || !runs_on) trips.reset();
     std::copy(outputs.begin() + 1, outputs.begin() + 1 + carried, types.begin() + 2);
     ++step;
     if (std::equal(types.begin(), types.end(), before.begin(), SameElements)) break;
-    if (!trips || step >= kMaxLoopSteps) {
-      return absl::UnimplementedError(
-          absl::StrCat(Describe(id), "shapes of its carried values change between iterations"));
+    if (!trips) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(Describe(id), "shapes of its carried values change between iterations; --trip-count ",
+                       graph_.node(id).name, "=N supplies how many there are"));
     }
-  } while (step < *trips);
+  } while (step < std::min(*trips, kMaxLoopSteps));
+  // Shapes that still change go on as they did.
+  std::vector<Type> last = types;
+  for (size_t i = 2; trips && *trips > step && i < types.size(); ++i) {
+    if (SameElements(types[i], before[i])) continue;
+    const auto type =
+        earlier.size() == types.size() ? Extrapolate(earlier[i], before[i], types[i], *trips - step) : std::nullopt;
+    if (!type)
+      return absl::UnimplementedError(
+          absl::StrCat(Describe(id), "shapes of its carried values change unevenly between iterations"));
+    last[i] = *type;
+  }
+  graph_.node(id).attributes.Set(kTripCountAttribute, trips.value_or(1));
+  const bool ends_early = trips && EndsEarly(id, *body);
+  if (ends_early) {
+    state_.bounded.push_back(absl::StrCat("'", graph_.node(id).name, "' (Loop) ", *trips, " trips"));
+  }
   std::vector<Type> result;
-  for (size_t i = 0; i < carried; ++i) {
-    Type type = trips == 0 ? graph_.value(node.inputs[i + 2]).type : types[i + 2];
-    const int64_t grows = types[i + 2].length - before[i + 2].length;
+  for (size_t i = 2; i < carried + 2; ++i) {
+    Type type = trips == 0 ? initial[i] : last[i];
+    const int64_t grows = types[i].length - before[i].length;
     if (type.length != kUnknownDim && grows != 0 && trips != 0) {
-      const auto rest = trips ? CheckedMultiply(grows, *trips - step) : std::nullopt;
+      const auto rest = trips && !ends_early ? CheckedMultiply(grows, *trips - step) : std::nullopt;
       type.length = rest ? CheckedAdd(type.length, *rest).value_or(kUnknownDim) : kUnknownDim;
     }
     result.push_back(std::move(type));
   }
   for (size_t j = carried + 1; j < outputs.size(); ++j) {
-    result.push_back(WithLeading(outputs[j], 0, trips ? std::max<int64_t>(*trips, 0) : kUnknownDim));
+    result.push_back(WithLeading(outputs[j], 0, trips.value_or(kUnknownDim)));
   }
   return result;
+}
+
+// The loop may end before its trip count unless its condition is always true.
+bool ShapeResolver::EndsEarly(NodeId id, const Graph& body) const {
+  const Node& node = graph_.node(id);
+  if (state_.bindings.trip_counts.contains(node.name) || !Scalar(graph_, node, 0)) return false;
+  const bool open = node.inputs.size() > 1 && node.inputs[1] != kNoValue && !Scalar(graph_, node, 1);
+  const Literal* condition = body.literal(body.outputs[0]);
+  return open || condition == nullptr || condition->ints != std::vector<int64_t>{1};
 }
 
 ShapeResolver::Types ShapeResolver::ResolveSequenceMap(NodeId id) {
@@ -201,6 +260,7 @@ ShapeResolver::Types ShapeResolver::ResolveSequenceMap(NodeId id) {
     types.push_back(std::move(type));
   }
   RS_ASSIGN_OR_RETURN(std::vector<Type> outputs, ResolveBody(id, *body, types));
+  graph_.node(id).attributes.Set(kTripCountAttribute, std::max<int64_t>(length, 1));
   for (Type& type : outputs) {
     type.form = Type::Form::kSequence;
     type.length = length;
@@ -249,6 +309,8 @@ ShapeResolver::Types ShapeResolver::ResolveScan(NodeId id) {
   if (outputs.size() < carried || outputs.size() != node.outputs.size()) {
     return Error(id, absl::StrCat("its body has ", outputs.size(), " outputs, expected ", node.outputs.size()));
   }
+  graph_.node(id).attributes.Set(kTripCountAttribute,
+                                 CheckedMultiply(std::max<int64_t>(length, 0), batched ? batch : 1).value_or(1));
   for (size_t j = 0; j < outputs.size(); ++j) {
     if (j < carried && !SameElements(outputs[j], types[j])) {
       return absl::UnimplementedError(

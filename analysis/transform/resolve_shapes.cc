@@ -7,7 +7,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "analysis/ir/status_util.h"
+#include "analysis/transform/dim_expression.h"
 #include "analysis/transform/inline_functions.h"
+#include "analysis/transform/rebatch.h"
 #include "analysis/transform/shape_resolver.h"
 
 namespace reusescope {
@@ -19,17 +21,29 @@ std::string Quoted(const absl::btree_set<std::string>& names) {
                        [](std::string* out, const std::string& name) { absl::StrAppend(out, "'", name, "'"); });
 }
 
+// Sizes tried for dimensions that nothing binds: 1 broadcasts to anything, 256 is as large as the window of a
+// convolution over images, 16384 as that of one over sound.
+constexpr int64_t kAssumedSizes[] = {1, 256, 16384};
+
 // Gives every dimension of the graph's inputs a number.
 class Binder {
  public:
-  Binder(Graph& graph, const ShapeBindings& bindings, std::vector<std::string>& notes)
-      : graph_(graph), bindings_(bindings), notes_(notes), dims_(bindings.dims) {}
+  // `assumed`: the size of dimensions that nothing binds; nullopt where that is an error.
+  Binder(Graph& graph, const ShapeBindings& bindings, std::optional<int64_t> assumed, std::vector<std::string>& notes)
+      : graph_(graph), bindings_(bindings), assumed_(assumed), notes_(notes), dims_(bindings.dims) {}
 
   absl::StatusOr<absl::btree_map<std::string, int64_t>> Run() {
     RS_RETURN_IF_ERROR(CheckNames());
     for (ValueId id : graph_.inputs) RS_RETURN_IF_ERROR(BindWhole(graph_.value(id)));
     RS_RETURN_IF_ERROR(BindBatch());
-    for (ValueId id : graph_.inputs) RS_RETURN_IF_ERROR(BindRest(graph_.value(id)));
+    // Names before what is computed from them.
+    for (bool expressions : {false, true}) {
+      for (ValueId id : graph_.inputs) RS_RETURN_IF_ERROR(BindRest(graph_.value(id), expressions));
+    }
+    if (!taken_.empty()) {
+      notes_.push_back(
+          absl::StrCat("dimensions that nothing binds are taken as ", *assumed_, ": ", absl::StrJoin(taken_, ", ")));
+    }
     return std::move(dims_);
   }
 
@@ -101,14 +115,12 @@ class Binder {
     if (!bindings_.batch) return absl::OkStatus();
     const int64_t batch = *bindings_.batch;
     bool bound = graph_.inputs.empty();
-    std::string fixed;
     for (ValueId id : graph_.inputs) {
       Value& input = graph_.value(id);
       if (!HasTensorShape(input) || input.type.shape.empty()) continue;
       const std::string symbol = Symbol(input, 0);
       if (input.type.shape[0] != kUnknownDim || bindings_.inputs.contains(input.name)) {
         bound = bound || input.type.shape[0] == batch;
-        if (fixed.empty()) fixed = absl::StrCat("input '", input.name, "' ", TypeString(input.type));
         continue;
       }
       bound = true;
@@ -119,12 +131,11 @@ class Binder {
       }
     }
     if (bound) return absl::OkStatus();
-    return absl::InvalidArgumentError(absl::StrCat(
-        "found --batch ", batch, " and no input whose leading dimension is open (",
-        fixed.empty() ? "none has dimensions" : fixed, "), expected a model exported with a dynamic batch dimension"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("found --batch ", batch, " and no input with a leading dimension, expected an input of batches"));
   }
 
-  absl::Status BindRest(Value& input) {
+  absl::Status BindRest(Value& input, bool expressions) {
     if (input.type.form == Type::Form::kUnknown || (input.type.IsTensor() && !input.type.has_shape)) {
       return absl::FailedPreconditionError(absl::StrCat("input '", input.name, "' is ", TypeString(input.type),
                                                         ", expected a shape; --input ", input.name,
@@ -138,7 +149,16 @@ class Binder {
         continue;
       }
       if (!input.type.IsTensor()) continue;  // elements of a sequence may differ
-      if (d != 0) return Unbound(input, d, symbol);
+      if (IsDimensionExpression(symbol) != expressions) continue;
+      if (const auto value = EvaluateDimension(symbol, dims_)) {
+        input.type.shape[d] = dims_.emplace(symbol, *value).first->second;
+        continue;
+      }
+      if (d != 0) {
+        if (!assumed_) return Unbound(input, d, symbol);
+        Assume(input, d, symbol);
+        continue;
+      }
       input.type.shape[0] = 1;
       if (!symbol.empty()) dims_.emplace(symbol, 1);
       notes_.push_back(absl::StrCat("leading dimension ", symbol.empty() ? "" : absl::StrCat("'", symbol, "' "),
@@ -147,9 +167,19 @@ class Binder {
     return absl::OkStatus();
   }
 
+  static std::string Flag(const Value& input, const std::string& symbol) {
+    return symbol.empty() ? absl::StrCat("--input ", input.name, "=D0xD1x...") : absl::StrCat("--dim ", symbol, "=N");
+  }
+
+  void Assume(Value& input, size_t d, const std::string& symbol) {
+    input.type.shape[d] = *assumed_;
+    if (!symbol.empty()) dims_.emplace(symbol, *assumed_);
+    const std::string flag = Flag(input, symbol);
+    if (std::find(taken_.begin(), taken_.end(), flag) == taken_.end()) taken_.push_back(flag);
+  }
+
   static absl::Status Unbound(const Value& input, size_t d, const std::string& symbol) {
-    const std::string flag =
-        symbol.empty() ? absl::StrCat("--input ", input.name, "=D0xD1x...") : absl::StrCat("--dim ", symbol, "=N");
+    const std::string flag = Flag(input, symbol);
     return absl::FailedPreconditionError(
         absl::StrCat("input '", input.name, "' ", TypeString(input.type), ": dimension ", d,
                      symbol.empty() ? "" : absl::StrCat(" ('", symbol, "')"), " is not bound; ", flag, " binds it"));
@@ -157,7 +187,9 @@ class Binder {
 
   Graph& graph_;
   const ShapeBindings& bindings_;
+  const std::optional<int64_t> assumed_;
   std::vector<std::string>& notes_;
+  std::vector<std::string> taken_;  // the flags that would bind what was assumed
   absl::btree_map<std::string, int64_t> dims_;
 };
 
@@ -172,14 +204,94 @@ absl::Status CheckSizes(const Graph& graph) {
   return absl::OkStatus();
 }
 
+// "3 outputs ...: a, b, c".
+void NoteAll(absl::string_view what, const std::vector<std::string>& cases, std::vector<std::string>& notes) {
+  constexpr size_t kShown = 3;
+  if (cases.empty()) return;
+  notes.push_back(absl::StrCat(cases.size(), cases.size() == 1 ? " node " : " nodes ", what, ": ",
+                               absl::StrJoin(absl::MakeConstSpan(cases).subspan(0, kShown), "; "),
+                               cases.size() > kShown ? "; ..." : ""));
+}
+
+absl::Status Resolve(Graph& graph, const ShapeBindings& bindings, std::optional<int64_t> assumed, ResolveState& state,
+                     std::vector<std::string>& notes) {
+  RS_ASSIGN_OR_RETURN(state.dims, Binder(graph, bindings, assumed, notes).Run());
+  RS_RETURN_IF_ERROR(CheckSizes(graph));
+  RS_RETURN_IF_ERROR(ShapeResolver(graph, state).Run());
+  for (const auto& [name, trips] : bindings.trip_counts) {
+    if (state.loops.contains(name)) continue;
+    return absl::NotFoundError(absl::StrCat("found no Loop named '", name, "' for --trip-count ", name, "=", trips,
+                                            ", expected one of ", Quoted(state.loops)));
+  }
+  NoteAll("with shapes that data decide, taken at their largest", state.bounded, notes);
+  NoteAll("with shapes that data decide and nothing bounds, taken as they are shown", state.assumed, notes);
+  NoteAll("with branches or trips that data decide", state.decided, notes);
+  NoteAll("of another opset or domain than the file claims", state.misfits, notes);
+  return absl::OkStatus();
+}
+
+// Whether --batch asks for another batch than the one that the file was exported at: no leading dimension is open.
+bool NeedsRebatch(const Graph& graph, const ShapeBindings& bindings) {
+  const bool open = std::any_of(graph.inputs.begin(), graph.inputs.end(), [&](ValueId id) {
+    const Type& type = graph.value(id).type;
+    return type.IsTensor() && type.has_shape && !type.shape.empty() && type.shape[0] == kUnknownDim;
+  });
+  const int64_t fixed = FixedBatch(graph);
+  return bindings.batch && !open && fixed > 0 && fixed != *bindings.batch && bindings.inputs.empty();
+}
+
+absl::Status ResolveRebatched(Model& model, const ShapeBindings& bindings, std::vector<std::string>& notes) {
+  const int64_t from = FixedBatch(model.graph), to = *bindings.batch;
+  ShapeBindings as_exported = bindings;
+  as_exported.batch.reset();
+  const std::optional<int64_t> assumed = bindings.assume ? std::optional<int64_t>(kAssumedSizes[0]) : std::nullopt;
+  const std::unique_ptr<Graph> before = model.graph.Clone();
+  ResolveState first(model, as_exported);
+  std::vector<std::string> unsaid;
+  RS_RETURN_IF_ERROR(Resolve(*before, as_exported, assumed, first, unsaid));
+  const Rebatch rebatch(*before, from, to);
+  SetFixedBatch(model.graph, from, to);
+  ResolveState second(model, as_exported);
+  second.rebatch = &rebatch;
+  RS_RETURN_IF_ERROR(
+      Annotate(Resolve(model.graph, as_exported, assumed, second, notes), absl::StrCat("at --batch ", to)));
+  notes.push_back(absl::StrCat("exported at a fixed batch of ", from, ", analysed at ", to));
+  return absl::OkStatus();
+}
+
+// With sizes assumed, each that is tried works on a copy: which fits is known at the end.
+absl::Status ResolveAssuming(Model& model, const ShapeBindings& bindings, std::vector<std::string>& notes) {
+  absl::Status first;
+  for (int64_t size : kAssumedSizes) {
+    std::unique_ptr<Graph> copy = model.graph.Clone();
+    ResolveState state(model, bindings);
+    std::vector<std::string> said;
+    const absl::Status status = Resolve(*copy, bindings, size, state, said);
+    if (status.ok()) {
+      model.graph = std::move(*copy);
+      notes.insert(notes.end(), said.begin(), said.end());
+      return status;
+    }
+    if (first.ok()) first = status;
+  }
+  return first;
+}
+
+bool HasOpenInput(const Graph& graph) {
+  return std::any_of(graph.inputs.begin(), graph.inputs.end(), [&](ValueId id) {
+    const Type& type = graph.value(id).type;
+    return type.IsTensor() && type.has_shape && !IsFullyKnown(type.shape);
+  });
+}
+
 }  // namespace
 
 absl::Status ResolveShapes(Model& model, const ShapeBindings& bindings, std::vector<std::string>& notes) {
-  ResolveState state(model);
   RS_RETURN_IF_ERROR(InlineFunctions(model));
-  RS_ASSIGN_OR_RETURN(state.dims, Binder(model.graph, bindings, notes).Run());
-  RS_RETURN_IF_ERROR(CheckSizes(model.graph));
-  return ShapeResolver(model.graph, state).Run();
+  if (NeedsRebatch(model.graph, bindings)) return ResolveRebatched(model, bindings, notes);
+  if (bindings.assume && HasOpenInput(model.graph)) return ResolveAssuming(model, bindings, notes);
+  ResolveState state(model, bindings);
+  return Resolve(model.graph, bindings, std::nullopt, state, notes);
 }
 
 }  // namespace reusescope

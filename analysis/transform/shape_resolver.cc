@@ -1,5 +1,6 @@
 #include "analysis/transform/shape_resolver.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -79,11 +80,31 @@ absl::Status ShapeResolver::Run() {
   return absl::OkStatus();
 }
 
+// Tools that drop domains write ONNX Runtime's operators (QLinearAdd, NhwcConv) as if they were ONNX's.
+void ShapeResolver::SupplyDomain(NodeId id) {
+  OpKey& op = graph_.node(id).op;
+  const OpKey theirs = {"com.microsoft", op.type, 1};
+  const OpRegistry& registry = OpRegistry::Get();
+  if (!op.domain.empty() || registry.Find(op) != nullptr || registry.Find(theirs) == nullptr) return;
+  OpKey any = op;
+  any.since_version = LatestOpset("");
+  if (SchemaSinceVersion(any).has_value()) return;
+  state_.misfits.push_back(absl::StrCat("'", graph_.node(id).name, "' (", OpKeyString(op), ") is com.microsoft's"));
+  op = theirs;
+}
+
 absl::Status ShapeResolver::Visit(NodeId id) {
+  SupplyDomain(id);
   const OpSemantics* semantics = OpRegistry::Get().Find(graph_.node(id).op);
-  const ControlFlowRule* control_flow = FindControlFlow(graph_.node(id).op);
-  if (control_flow != nullptr) {
-    if (const Graph* branch = KnownBranch(id)) return VisitBody(id, *branch);
+  if (state_.rebatch != nullptr) RS_RETURN_IF_ERROR(state_.rebatch->Adapt(graph_, id, schedule_));
+  if (IsBranch(graph_.node(id).op)) {
+    const Graph* branch = KnownBranch(id);
+    if (branch == nullptr) {
+      RS_ASSIGN_OR_RETURN(branch, DearerBranch(id));
+    }
+    return VisitBody(id, *branch);
+  }
+  if (const ControlFlowRule* control_flow = FindControlFlow(graph_.node(id).op)) {
     RS_ASSIGN_OR_RETURN(std::vector<Type> types, (this->*control_flow->resolve)(id));
     RS_RETURN_IF_ERROR(SetOutputs(id, semantics, std::move(types)));
   } else {
@@ -135,6 +156,10 @@ ShapeResolver::Types ShapeResolver::InferOutputs(NodeId id, const OpSemantics* s
   if (!AllResolved(inferred->outputs)) {
     RS_ASSIGN_OR_RETURN(std::vector<Type> types, InferThroughBody(id));
     for (size_t j = 0; j < types.size(); ++j) inferred->outputs[j] = Complete(inferred->outputs[j], types[j]);
+  }
+  if (SchemaSinceVersion(node.op).value_or(inferred->since_version) != inferred->since_version) {
+    state_.misfits.push_back(
+        absl::StrCat("'", node.name, "' (", OpKeyString(node.op), ") has the form of opset ", inferred->since_version));
   }
   node.op.since_version = inferred->since_version;
   return std::move(inferred->outputs);
@@ -191,7 +216,11 @@ absl::Status ShapeResolver::SetOutputs(NodeId id, const OpSemantics* semantics, 
     value.literal = -1;
   }
   if (semantics != nullptr && semantics->evaluate != nullptr) Evaluate(id, *semantics);
-  for (int j = 0; j < num_outputs; ++j) RS_RETURN_IF_ERROR(CheckOutput(id, j));
+  RS_RETURN_IF_ERROR(Close(id, semantics));
+  for (int j = 0; j < num_outputs; ++j) {
+    RS_RETURN_IF_ERROR(CheckOutput(id, j));
+    if (state_.rebatch != nullptr) RS_RETURN_IF_ERROR(state_.rebatch->Check(graph_, id, j));
+  }
   return absl::OkStatus();
 }
 
@@ -208,14 +237,70 @@ void ShapeResolver::Evaluate(NodeId id, const OpSemantics& semantics) {
   }
 }
 
+absl::Status ShapeResolver::Close(NodeId id, const OpSemantics* semantics) {
+  const bool known_domain = graph_.node(id).op.domain == "com.microsoft";
+  const auto open = [&](ValueId output) {
+    if (output == kNoValue) return false;
+    const Type& type = graph_.value(output).type;
+    return (type.IsTensor() && !type.IsResolved()) || (known_domain && type.form == Type::Form::kUnknown);
+  };
+  const auto outputs = graph_.node(id).outputs;
+  if (std::none_of(outputs.begin(), outputs.end(), open)) return absl::OkStatus();
+  std::vector<Type> largest;
+  if (semantics != nullptr && semantics->upper_bound != nullptr) {
+    RS_ASSIGN_OR_RETURN(largest, semantics->upper_bound(OpContext(graph_, id, *semantics)));
+  }
+  for (size_t j = 0; j < outputs.size(); ++j) {
+    if (!open(outputs[j])) continue;
+    Value& value = graph_.value(outputs[j]);
+    const auto clause = [&] {
+      return absl::StrCat("'", graph_.node(id).name, "' (", OpKeyString(graph_.node(id).op), ") ",
+                          TypeString(value.type));
+    };
+    if (j < largest.size()) value.type = Complete(value.type, largest[j]);
+    if (value.type.IsResolved()) {
+      state_.bounded.push_back(clause());
+    } else if (state_.bindings.assume && AssumeShape(id, value.type)) {
+      state_.assumed.push_back(clause());
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Dimensions of input 0 where the ranks agree, else 1. False when not even the rank can be told.
+bool ShapeResolver::AssumeShape(NodeId id, Type& type) const {
+  const Node& node = graph_.node(id);
+  const bool like_input =
+      !node.inputs.empty() && node.inputs[0] != kNoValue && graph_.value(node.inputs[0]).type.IsResolved();
+  // ONNX Runtime documents operators that we have no rule for; most have outputs like their first input.
+  if (type.form == Type::Form::kUnknown) {
+    if (like_input) type = graph_.value(node.inputs[0]).type;
+    return like_input;
+  }
+  const Shape none;
+  const Shape& first = like_input ? graph_.value(node.inputs[0]).type.shape : none;
+  if (!type.has_shape) {
+    if (!like_input) return false;
+    type.has_shape = true;
+    type.shape = first;
+    return true;
+  }
+  for (size_t d = 0; d < type.shape.size(); ++d) {
+    if (type.shape[d] == kUnknownDim) type.shape[d] = like_input && first.size() == type.shape.size() ? first[d] : 1;
+  }
+  return true;
+}
+
 absl::Status ShapeResolver::CheckOutput(NodeId id, int j) const {
   const Node& node = graph_.node(id);
   if (node.outputs[j] == kNoValue) return absl::OkStatus();
   const Value& value = graph_.value(node.outputs[j]);
   const std::string what = absl::StrCat(Describe(id), "output ", j, " '", value.name, "'");
   if (value.type.form == Type::Form::kUnknown) {
-    return absl::UnimplementedError(absl::StrCat(
-        what, " has no known type: neither ONNX nor a rule of ours infers it, and the file declares none"));
+    return absl::FailedPreconditionError(
+        absl::StrCat(what,
+                     " has no known type: neither ONNX nor a rule of ours infers it, and the file declares none; "
+                     "a value_info for it in the file supplies one"));
   }
   if (!value.type.IsTensor()) return absl::OkStatus();
   if (value.type.IsResolved() && value.type.dtype != DType::kUndefined) {

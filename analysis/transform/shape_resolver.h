@@ -9,10 +9,13 @@
 #include <vector>
 
 #include "absl/container/btree_map.h"
+#include "absl/container/btree_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "analysis/ir/graph.h"
 #include "analysis/transform/inline_functions.h"
+#include "analysis/transform/rebatch.h"
+#include "analysis/transform/resolve_shapes.h"
 
 namespace reusescope {
 
@@ -20,11 +23,17 @@ struct OpSemantics;
 
 // What the whole walk shares, over subgraphs and inlined bodies.
 struct ResolveState {
-  explicit ResolveState(const Model& model) : budget(model) {}
+  ResolveState(const Model& model, const ShapeBindings& given) : bindings(given), budget(model) {}
+
+  const ShapeBindings& bindings;
+  const Rebatch* rebatch = nullptr;  // of the main graph, when the file's batch is replaced
 
   absl::btree_map<std::string, int64_t> dims;  // bound symbols
   InlineBudget budget;
-  int depth = 0;  // of bodies within bodies
+  int depth = 0;                       // of bodies within bodies
+  absl::btree_set<std::string> loops;  // names of the Loops met
+  // For the report, a clause each: what data decide and the file does not tell.
+  std::vector<std::string> bounded, assumed, decided, misfits;
 };
 
 class ShapeResolver {
@@ -38,11 +47,15 @@ class ShapeResolver {
   using Types = absl::StatusOr<std::vector<Type>>;
 
   absl::Status Visit(NodeId id);
+  void SupplyDomain(NodeId id);
   absl::Status VisitBody(NodeId id, const Graph& body);
   Types InferOutputs(NodeId id, const OpSemantics* semantics);
   Types InferThroughBody(NodeId id);
   absl::Status SetOutputs(NodeId id, const OpSemantics* semantics, std::vector<Type> types);
   void Evaluate(NodeId id, const OpSemantics& semantics);
+  // Outputs that inference and evaluation left open: at their largest, or assumed.
+  absl::Status Close(NodeId id, const OpSemantics* semantics);
+  bool AssumeShape(NodeId id, Type& type) const;
   absl::Status CheckOutput(NodeId id, int j) const;
   Type Declared(const Value& value) const;
   absl::StatusOr<std::unique_ptr<Graph>> FunctionBody(NodeId id) const;
@@ -50,11 +63,14 @@ class ShapeResolver {
   absl::Status Enter(NodeId id, const Graph& body);
 
   // Control flow (resolve_control_flow.cc).
-  Types ResolveIf(NodeId id);
   Types ResolveLoop(NodeId id);
   Types ResolveScan(NodeId id);
   // The branch of an If whose condition is known, or null.
   const Graph* KnownBranch(NodeId id) const;
+  // The branch that computes more, when the condition is not known. Resolves both.
+  absl::StatusOr<const Graph*> DearerBranch(NodeId id);
+  absl::StatusOr<std::optional<int64_t>> TripCount(NodeId id);
+  bool EndsEarly(NodeId id, const Graph& body) const;
   // The body under attribute `name`.
   absl::StatusOr<Graph*> Subgraph(NodeId id, absl::string_view name);
   Types ResolveSequenceMap(NodeId id);
@@ -72,7 +88,10 @@ class ShapeResolver {
   std::unique_ptr<UniqueNames> names_;  // made when the first body is spliced in
 };
 
-// How an operator that owns subgraphs is resolved, or null.
+// An If, which gives way to one of its branches.
+bool IsBranch(const OpKey& op);
+
+// How an operator that owns subgraphs and keeps them is resolved, or null.
 struct ControlFlowRule {
   absl::string_view type;
   absl::StatusOr<std::vector<Type>> (ShapeResolver::*resolve)(NodeId);

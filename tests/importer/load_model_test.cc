@@ -94,7 +94,7 @@ TEST_F(LoadModelTest, OtherFormatsAreNamed) {
       {"version https://git-lfs.github.com/spec/v1\n", "is a Git LFS pointer, not the file itself"},
       {"<!DOCTYPE html>", "is an HTML or XML page"},
       {"{\"model\": 1}", "is JSON text"},
-      {"ir_version: 8\ngraph {\n", "is a model in Protobuf's text form"},
+      {"ir_version: 8\ngraph {\n", "is no Protobuf text of an ONNX model"},
       {"hello\n", "is text, expected a binary ONNX file"},
       {std::string(100, '\0'), "holds zeros only"},
   };

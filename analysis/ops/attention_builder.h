@@ -1,0 +1,159 @@
+// The products and row operations of one scaled dot-product attention, for the operators that lower to it.
+//
+//   AttentionBuilder build(ctx);
+//   Attention attention{.q = q, .k = k, .v = v};         // [B, heads, S, D]
+//   BuildAttention(build, attention);                    // emits; attention.product is Y, [B, heads, Sq, Dv]
+
+#ifndef REUSESCOPE_ANALYSIS_OPS_ATTENTION_BUILDER_H_
+#define REUSESCOPE_ANALYSIS_OPS_ATTENTION_BUILDER_H_
+
+#include <limits>
+#include <vector>
+
+#include "analysis/ops/lower_context.h"
+
+namespace reusescope {
+
+// Emits in the order of the schedule, computing each type from its operands.
+class AttentionBuilder {
+ public:
+  explicit AttentionBuilder(LowerContext& ctx) : ctx_(ctx) {}
+
+  const Shape& ShapeOf(ValueId value) const { return ctx_.node().graph().value(value).type.shape; }
+  DType DTypeOf(ValueId value) const { return ctx_.TypeOf(value).dtype; }
+
+  ValueId Reshape(ValueId value, const Shape& shape) {
+    if (ShapeOf(value) == shape) return value;
+    return ctx_.Emit("Reshape", {value, Dims("shape", shape)}, Type::Tensor(DTypeOf(value), shape));
+  }
+
+  ValueId Transpose(ValueId value, std::vector<int64_t> perm) {
+    Shape shape;
+    for (int64_t d : perm) shape.push_back(ShapeOf(value)[d]);
+    Attributes attributes;
+    attributes.Set("perm", std::move(perm));
+    return ctx_.Emit("Transpose", {value}, Type::Tensor(DTypeOf(value), shape), std::move(attributes));
+  }
+
+  ValueId Expand(ValueId value, const Shape& shape) {
+    return ctx_.Emit("Expand", {value, Dims("shape", shape)}, Type::Tensor(DTypeOf(value), shape));
+  }
+
+  ValueId Concat(ValueId a, ValueId b, int axis) {
+    Shape shape = ShapeOf(a);
+    shape[axis] += ShapeOf(b)[axis];
+    Attributes attributes;
+    attributes.Set("axis", int64_t{axis});
+    return ctx_.Emit("Concat", {a, b}, Type::Tensor(DTypeOf(a), shape), std::move(attributes));
+  }
+
+  ValueId Cast(ValueId value, DType dtype) {
+    if (DTypeOf(value) == dtype) return value;
+    Attributes attributes;
+    attributes.Set("to", static_cast<int64_t>(dtype));
+    return ctx_.Emit("Cast", {value}, Type::Tensor(dtype, ShapeOf(value)), std::move(attributes));
+  }
+
+  // An operator of one output, shaped like its first operand.
+  ValueId Like(absl::string_view op, ValueId value, std::vector<ValueId> rest = {}, Attributes attributes = {}) {
+    rest.insert(rest.begin(), value);
+    const Type type = ctx_.TypeOf(value);
+    return ctx_.Emit(op, rest, type, std::move(attributes));
+  }
+
+  ValueId MatMul(ValueId a, ValueId b) {
+    Shape shape = ShapeOf(a);
+    shape.back() = ShapeOf(b).back();
+    return ctx_.Emit("MatMul", {a, b}, Type::Tensor(DTypeOf(a), shape));
+  }
+
+  // [B, S, H * D] to [B, H, S, D].
+  ValueId SplitHeads(ValueId value, int64_t heads) {
+    const Shape shape = ShapeOf(value);
+    return Transpose(Reshape(value, {shape[0], shape[1], heads, shape[2] / heads}), {0, 2, 1, 3});
+  }
+
+  // [B, H, S, D] to [B, S, H * D].
+  ValueId MergeHeads(ValueId value) {
+    const Shape shape = ShapeOf(value);
+    return Reshape(Transpose(value, {0, 2, 1, 3}), {shape[0], shape[2], shape[1] * shape[3]});
+  }
+
+  // Every head of [B, H, S, D] repeated for the heads of Q that share it.
+  ValueId RepeatHeads(ValueId value, int64_t heads) {
+    const Shape shape = ShapeOf(value);
+    if (shape[1] == heads) return value;
+    const ValueId apart = Reshape(value, {shape[0], shape[1], 1, shape[2], shape[3]});
+    const ValueId repeated = Expand(apart, {shape[0], shape[1], heads / shape[1], shape[2], shape[3]});
+    return Reshape(repeated, {shape[0], heads, shape[2], shape[3]});
+  }
+
+  ValueId Scalar(absl::string_view suffix, double value, DType dtype) {
+    return ctx_.Constant(suffix, Literal::Floats({}, {value}, dtype));
+  }
+
+  // A boolean mask (true: attend) as what is added to the scores.
+  ValueId AdditiveMask(ValueId keep, DType dtype) {
+    const ValueId zero = Scalar("attend", 0.0, dtype);
+    const ValueId lowest = Scalar("masked", -std::numeric_limits<double>::infinity(), dtype);
+    return ctx_.Emit("Where", {keep, zero, lowest}, Type::Tensor(dtype, ShapeOf(keep)));
+  }
+
+  // A causal or sliding-window mask: a constant, whose values nobody needs.
+  ValueId PositionMask(int64_t queries, int64_t keys, DType dtype) {
+    Literal mask;
+    mask.dtype = dtype;
+    mask.shape = {queries, keys};
+    return ctx_.Constant("position_mask", std::move(mask));
+  }
+
+  // A mask may stop short of the last keys; those are padding.
+  ValueId PadKeys(ValueId mask, int64_t keys) {
+    Shape shape = ShapeOf(mask);
+    if (shape.empty() || shape.back() == keys || shape.back() == 1) return mask;
+    std::vector<int64_t> pads(2 * shape.size(), 0);
+    pads.back() = keys - shape.back();
+    shape.back() = keys;
+    const ValueId amounts = ctx_.Constant("pads", Literal::Ints({static_cast<int64_t>(pads.size())}, pads));
+    return ctx_.Emit("Pad", {mask, amounts}, Type::Tensor(DTypeOf(mask), shape));
+  }
+
+  ValueId Slice(ValueId value, int64_t start, int64_t length) {  // of a vector
+    const ValueId starts = Dims("starts", {start}), ends = Dims("ends", {start + length});
+    return ctx_.Emit("Slice", {value, starts, ends}, Type::Tensor(DTypeOf(value), {length}));
+  }
+
+ private:
+  ValueId Dims(absl::string_view suffix, const Shape& shape) {
+    return ctx_.Constant(suffix, Literal::Ints({static_cast<int64_t>(shape.size())}, {shape.begin(), shape.end()}));
+  }
+
+  LowerContext& ctx_;
+};
+
+// What the operators that lower to attention have in common. Q, K, V are [B, heads, S, D] with equal heads.
+struct Attention {
+  ValueId q, k, v;
+  double scale = 0;            // 0: 1 / sqrt(D)
+  double softcap = 0;          // 0: none
+  std::vector<ValueId> masks;  // added to the scores in turn; boolean ones mean "attend"
+  DType softmax_dtype = DType::kUndefined;
+  ValueId product = kNoValue;  // Y, [B, heads, Sq, Dv]
+  ValueId scores = kNoValue, masked = kNoValue, capped = kNoValue, probabilities = kNoValue;
+};
+
+void BuildAttention(AttentionBuilder& build, Attention& attention);
+
+// Shapes that fit each other, Hq a multiple of H.
+absl::Status CheckAttentionOperands(const LowerContext& ctx, const AttentionBuilder& build, const Attention& attention);
+
+// `value` becomes output j, if the node has it; a value that was not emitted (an input handed through) by way of a
+// view. Returns the value to go on with.
+ValueId SetLoweredOutput(LowerContext& ctx, AttentionBuilder& build, int j, ValueId value);
+
+// Keys at positions from `lengths` [B] on are padding: a mask [B, 1, 1, Skv], true where attended.
+ValueId LengthMask(LowerContext& ctx, AttentionBuilder& build, ValueId lengths, int64_t keys);
+
+}  // namespace reusescope
+
+#endif  // REUSESCOPE_ANALYSIS_OPS_ATTENTION_BUILDER_H_

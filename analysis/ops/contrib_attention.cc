@@ -1,0 +1,522 @@
+// com.microsoft attentions: the projections they contain, then the products and row operations of attention.cc.
+//
+//   Attention              Q, K, V = split(X W + b); softmax(Q K^T) V
+//   QAttention             the same with X and W in integers
+//   MultiHeadAttention     Q, K, V apart, or K and V packed, or all three
+//   GroupQueryAttention    Q, K, V apart or packed, rotary embedding, past keys and values
+//   SparseAttention        as GroupQueryAttention, counted dense: how many blocks are masked is data
+//   DecoderMaskedMultiHeadAttention, PackedAttention, PackedMultiHeadAttention, LongformerAttention, PagedAttention
+//
+// Keys are those of the shapes given: past and new ones together; a buffer that past and present share counts whole,
+// the most that data (lengths) allow. Block tables (PagedAttention) likewise: all blocks of a row are attended.
+//
+// Source: ONNX Runtime's docs/ContribOperators.md.
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "analysis/ir/status_util.h"
+#include "analysis/ops/contrib_util.h"
+#include "analysis/ops/kernels.h"
+#include "analysis/ops/nest.h"
+
+namespace reusescope {
+namespace {
+
+constexpr absl::string_view kInferenceOnly = "a kernel of inference; nobody has described its gradient";
+
+int64_t Heads(const OpContext& ctx, absl::string_view name = "num_heads") {
+  return std::max<int64_t>(ctx.attributes().Int(name, 1), 1);
+}
+
+// ---- Attention: X [B, S, I], W [I, Q + K + V], bias, mask_index, past [2, B, H, P, D], attention_bias.
+
+struct PackedWidths {
+  int64_t q, k, v;
+};
+
+PackedWidths WidthsOf(const OpContext& ctx) {
+  const auto sizes = ctx.attributes().Ints("qkv_hidden_sizes");
+  if (sizes.size() == 3) return {sizes[0], sizes[1], sizes[2]};
+  const int64_t third = ctx.InShape(1)[1] / 3;
+  return {third, third, third};
+}
+
+// Past of Attention is input 4, of QAttention input 8.
+int PastSlot(const OpContext& ctx) { return ctx.node().op.type == "QAttention" ? 8 : 4; }
+
+int64_t PastLength(const OpContext& ctx, int slot) {
+  return ctx.HasInput(slot) && ctx.InType(slot).rank() >= 2 ? ctx.InShape(slot)[ctx.InType(slot).rank() - 2] : 0;
+}
+
+absl::Status CheckPackedAttention(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 3, 3));
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 1, 2, 2));
+  const PackedWidths widths = WidthsOf(ctx);
+  const int64_t heads = Heads(ctx);
+  if (widths.q >= 0 && widths.k >= 0 && widths.v >= 0 && widths.q + widths.k + widths.v == ctx.InShape(1)[1] &&
+      widths.q % heads == 0 && widths.v % heads == 0 && widths.q == widths.k &&
+      ctx.InShape(0)[2] == ctx.InShape(1)[0]) {
+    return absl::OkStatus();
+  }
+  return ctx.Error(absl::StrCat("input is ", TypeString(ctx.InType(0)), " and weight ", TypeString(ctx.InType(1)),
+                                ", expected [B, S, I] and [I, Q + K + V] of ", heads, " heads"));
+}
+
+absl::StatusOr<std::vector<Type>> InferPackedAttention(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(CheckPackedAttention(ctx));
+  const PackedWidths widths = WidthsOf(ctx);
+  const Shape& x = ctx.InShape(0);
+  const DType dtype = ctx.node().op.type == "QAttention" && ctx.HasInput(3) ? ctx.InType(3).dtype : ctx.InType(0).dtype;
+  std::vector<Type> types = First(ctx, Type::Tensor(dtype, {x[0], x[1], widths.v}));
+  if (types.size() > 1) {
+    const int64_t total = PastLength(ctx, PastSlot(ctx)) + x[1];
+    types[1] = Type::Tensor(dtype, {2, x[0], Heads(ctx), total, widths.k / Heads(ctx)});
+  }
+  return types;
+}
+
+// Past keys (index 0) or values (1) of [2, B, H, P, D].
+ValueId TakePast(LowerContext& ctx, AttentionBuilder& build, ValueId past, int64_t index) {
+  Shape shape = build.ShapeOf(past);
+  shape.erase(shape.begin());
+  Attributes attributes;
+  attributes.Set("axis", int64_t{0});
+  const ValueId at = ctx.Constant(index == 0 ? "keys" : "values", Literal::Ints({}, {index}));
+  return ctx.Emit("Gather", {past, at}, Type::Tensor(build.DTypeOf(past), shape), std::move(attributes));
+}
+
+// mask_index: lengths [B], or a mask [B, Skv], [B, Sq, Skv], [B, 1, M, M]; what does not broadcast to the scores is
+// counted like the mask of its positions.
+ValueId MaskOf(LowerContext& ctx, AttentionBuilder& build, ValueId mask, const Shape& scores) {
+  const Shape shape = build.ShapeOf(mask);
+  const DType dtype = DType::kBool;
+  if (shape.size() == 2 && shape[0] == scores[0] && shape[1] == scores[3]) {
+    return build.Reshape(build.Cast(mask, dtype), {shape[0], 1, 1, shape[1]});
+  }
+  if (shape.size() == 3 && shape[0] == scores[0] && shape[1] == scores[2] && shape[2] == scores[3]) {
+    return build.Reshape(build.Cast(mask, dtype), {shape[0], 1, shape[1], shape[2]});
+  }
+  if (shape.size() == 1 && shape[0] == scores[0]) return LengthMask(ctx, build, mask, scores[3]);
+  return build.PositionMask(scores[2], scores[3], build.DTypeOf(ctx.I(0)));
+}
+
+// A bias that is added to the scores, if it broadcasts to them.
+bool Broadcasts(const Shape& shape, const Shape& scores) {
+  if (shape.size() > scores.size()) return false;
+  for (size_t d = 1; d <= shape.size(); ++d) {
+    const int64_t dim = shape[shape.size() - d];
+    if (dim != 1 && dim != scores[scores.size() - d]) return false;
+  }
+  return true;
+}
+
+absl::Status LowerPackedAttention(LowerContext& ctx) {
+  AttentionBuilder build(ctx);
+  const Attributes attributes = ctx.node().attributes();
+  RS_RETURN_IF_ERROR(CheckPackedAttention(ctx.node()));
+  const PackedWidths widths = WidthsOf(ctx.node());
+  const Shape x = build.ShapeOf(ctx.I(0));
+  const DType dtype = ctx.node().OutType(0).dtype;
+  const bool integer = ctx.node().node().op.type == "QAttention";
+  const int past_slot = PastSlot(ctx.node());
+  const Type projected = Type::Tensor(dtype, {x[0], x[1], widths.q + widths.k + widths.v});
+  ValueId product;
+  if (integer) {
+    const Type sums = Type::Tensor(DType::kInt32, projected.shape);
+    product = build.Cast(ctx.Emit("MatMulInteger", {ctx.I(0), ctx.I(1)}, sums), dtype);
+    if (ctx.I(3) != kNoValue) product = build.Like("Mul", product, {ctx.I(3)});
+  } else {
+    product = ctx.Emit("MatMul", {ctx.I(0), ctx.I(1)}, projected);
+  }
+  if (ctx.I(2) != kNoValue) product = EmitAdd(build, product, ctx.I(2));
+  Attributes axis;
+  axis.Set("axis", int64_t{-1});
+  const auto part = [&](int64_t width) { return Type::Tensor(dtype, {x[0], x[1], width}); };
+  const std::vector<ValueId> parts =
+      ctx.EmitMany("Split", {product}, {part(widths.q), part(widths.k), part(widths.v)}, std::move(axis));
+  const int64_t heads = Heads(ctx.node());
+  Attention attention{.q = build.SplitHeads(parts[0], heads),
+                      .k = build.SplitHeads(parts[1], heads),
+                      .v = build.SplitHeads(parts[2], heads)};
+  if (ctx.I(past_slot) != kNoValue && build.ShapeOf(ctx.I(past_slot)).size() == 5) {
+    attention.k = build.Concat(TakePast(ctx, build, ctx.I(past_slot), 0), attention.k, 2);
+    attention.v = build.Concat(TakePast(ctx, build, ctx.I(past_slot), 1), attention.v, 2);
+  }
+  RS_RETURN_IF_ERROR(CheckAttentionOperands(ctx, build, attention));
+  const Shape scores = {x[0], heads, x[1], build.ShapeOf(attention.k)[2]};
+  if (ctx.node().HasOutput(1)) {
+    Shape apart = build.ShapeOf(attention.k);
+    apart.insert(apart.begin(), 1);
+    SetLoweredOutput(ctx, build, 1,
+                     build.Concat(build.Reshape(attention.k, apart), build.Reshape(attention.v, apart), 0));
+  }
+  const ValueId mask = ctx.I(integer ? 5 : 3), bias = integer ? kNoValue : ctx.I(5);
+  if (mask != kNoValue) attention.masks.push_back(MaskOf(ctx, build, mask, scores));
+  if (bias != kNoValue && Broadcasts(build.ShapeOf(bias), scores)) attention.masks.push_back(bias);
+  if (attributes.Int("unidirectional", 0) != 0)
+    attention.masks.push_back(build.PositionMask(scores[2], scores[3], dtype));
+  attention.scale = attributes.Float("scale", 0);
+  BuildAttention(build, attention);
+  SetLoweredOutput(ctx, build, 0, build.MergeHeads(attention.product));
+  ctx.AddRegion("attention");
+  return absl::OkStatus();
+}
+
+// ---- MultiHeadAttention: query key value bias key_padding_mask attention_bias past_key past_value -> output
+// present_key present_value. query [B, S, H D] or all packed [B, S, H, 3, D]; key [B, T, H D], with value packed
+// [B, T, H, 2, D], or [B, H, T, D].
+
+struct MultiHead {
+  int64_t heads, key_length, value_width;
+};
+
+absl::StatusOr<MultiHead> MultiHeadOf(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 3, 5));
+  const Shape& query = ctx.InShape(0);
+  const int64_t heads = Heads(ctx);
+  if (query.size() == 5) return MultiHead{heads, query[1], query[2] * query[4]};
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 1, 3, 5));
+  const Shape& key = ctx.InShape(1);
+  if (key.size() == 5) return MultiHead{heads, key[1], key[2] * key[4]};
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 2, 3, 4));
+  const Shape& value = ctx.InShape(2);
+  const int64_t width = value.size() == 4 ? value[1] * value[3] : value[2];
+  if (query.size() != 3 || query[2] % heads != 0 || width % heads != 0) {
+    return ctx.Error(absl::StrCat("query is ", TypeString(ctx.InType(0)), " and value ", TypeString(ctx.InType(2)),
+                                  ", expected [B, S, ", heads, " heads]"));
+  }
+  return MultiHead{heads, key[key.size() == 4 ? 2 : 1], width};
+}
+
+absl::StatusOr<std::vector<Type>> InferMultiHeadAttention(const OpContext& ctx) {
+  RS_ASSIGN_OR_RETURN(const MultiHead form, MultiHeadOf(ctx));
+  const Shape& query = ctx.InShape(0);
+  const DType dtype = ctx.InType(0).dtype;
+  std::vector<Type> types = First(ctx, Type::Tensor(dtype, {query[0], query[1], form.value_width}));
+  for (size_t j = 1; j < std::min<size_t>(types.size(), 3); ++j) {
+    const int64_t total = PastLength(ctx, static_cast<int>(j) + 5) + form.key_length;
+    types[j] = Type::Tensor(dtype, {query[0], form.heads, total, form.value_width / form.heads});
+  }
+  return types;
+}
+
+// Part `index` of [B, S, H, parts, D], as [B, H, S, D].
+ValueId TakePacked(LowerContext& ctx, AttentionBuilder& build, ValueId packed, int64_t index) {
+  Shape shape = build.ShapeOf(packed);
+  shape.erase(shape.begin() + 3);
+  Attributes attributes;
+  attributes.Set("axis", int64_t{3});
+  const ValueId at = ctx.Constant(absl::StrCat("part", index), Literal::Ints({}, {index}));
+  const ValueId part =
+      ctx.Emit("Gather", {packed, at}, Type::Tensor(build.DTypeOf(packed), shape), std::move(attributes));
+  return build.Transpose(part, {0, 2, 1, 3});
+}
+
+// The bias holds those of Q, K and V behind each other; it applies to operands that are apart.
+void AddBiases(LowerContext& ctx, AttentionBuilder& build, std::vector<ValueId>& operands) {
+  if (ctx.I(3) == kNoValue) return;
+  int64_t start = 0;
+  for (ValueId& operand : operands) {
+    if (operand == kNoValue || build.ShapeOf(operand).size() != 3) continue;
+    const int64_t width = build.ShapeOf(operand)[2];
+    if (start + width > build.ShapeOf(ctx.I(3)).back()) return;
+    operand = EmitAdd(build, operand, build.Slice(ctx.I(3), start, width));
+    start += width;
+  }
+}
+
+absl::Status LowerMultiHeadAttention(LowerContext& ctx) {
+  AttentionBuilder build(ctx);
+  const Attributes attributes = ctx.node().attributes();
+  RS_ASSIGN_OR_RETURN(const MultiHead form, MultiHeadOf(ctx.node()));
+  std::vector<ValueId> operands = {ctx.I(0), ctx.I(1), ctx.I(2)};
+  AddBiases(ctx, build, operands);
+  if (build.ShapeOf(operands[0]).size() == 5) {
+    for (int64_t i = 0; i < 3; ++i) operands[i] = TakePacked(ctx, build, ctx.I(0), i);
+  } else if (build.ShapeOf(operands[1]).size() == 5) {
+    for (int64_t i = 0; i < 2; ++i) operands[i + 1] = TakePacked(ctx, build, ctx.I(1), i);
+  }
+  for (ValueId& operand : operands) {
+    if (build.ShapeOf(operand).size() == 3) operand = build.SplitHeads(operand, form.heads);
+  }
+  Attention attention{.q = operands[0], .k = operands[1], .v = operands[2]};
+  if (PastLength(ctx.node(), 6) > 0) attention.k = build.Concat(ctx.I(6), attention.k, 2);
+  if (PastLength(ctx.node(), 7) > 0) attention.v = build.Concat(ctx.I(7), attention.v, 2);
+  RS_RETURN_IF_ERROR(CheckAttentionOperands(ctx, build, attention));
+  attention.k = SetLoweredOutput(ctx, build, 1, attention.k);
+  attention.v = SetLoweredOutput(ctx, build, 2, attention.v);
+  const Shape q = build.ShapeOf(attention.q);
+  const Shape scores = {q[0], q[1], q[2], build.ShapeOf(attention.k)[2]};
+  if (ctx.I(4) != kNoValue) attention.masks.push_back(MaskOf(ctx, build, ctx.I(4), scores));
+  if (ctx.I(5) != kNoValue && Broadcasts(build.ShapeOf(ctx.I(5)), scores)) attention.masks.push_back(ctx.I(5));
+  if (attributes.Int("unidirectional", 0) != 0) {
+    attention.masks.push_back(build.PositionMask(scores[2], scores[3], build.DTypeOf(attention.q)));
+  }
+  attention.scale = attributes.Float("scale", 0);
+  BuildAttention(build, attention);
+  SetLoweredOutput(ctx, build, 3, attention.scores);
+  SetLoweredOutput(ctx, build, 0, build.MergeHeads(attention.product));
+  ctx.AddRegion("attention");
+  return absl::OkStatus();
+}
+
+// ---- GroupQueryAttention: query key value past_key past_value seqlens_k total_sequence_length cos sin ...; and
+// SparseAttention, whose inputs 0 to 4 are the same.
+
+struct GroupShape {
+  int64_t batch, queries, q_heads, kv_heads, head_size, keys;
+  bool packed;  // query holds key and value as well
+};
+
+absl::StatusOr<GroupShape> GroupShapeOf(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 3, 3));
+  const Shape& query = ctx.InShape(0);
+  GroupShape group{.batch = query[0],
+                   .queries = query[1],
+                   .q_heads = Heads(ctx),
+                   .kv_heads = Heads(ctx, "kv_num_heads"),
+                   .packed = !ctx.HasInput(1) || ctx.InType(1).rank() < 3};  // some write a placeholder of one element
+  const int64_t heads = group.packed ? group.q_heads + 2 * group.kv_heads : group.q_heads;
+  group.head_size = query[2] / heads;
+  if (query[2] % heads != 0 || group.head_size == 0 || group.q_heads % group.kv_heads != 0) {
+    return ctx.Error(absl::StrCat("query is ", TypeString(ctx.InType(0)), ", expected [B, S, ", heads, " heads]"));
+  }
+  const Literal* total = ctx.InLiteral(6);
+  const int64_t past = PastLength(ctx, 3);
+  int64_t fresh = group.queries;
+  if (!group.packed && ctx.InType(1).rank() >= 3) fresh = ctx.InShape(1)[ctx.InType(1).rank() == 4 ? 2 : 1];
+  group.keys = past + fresh;
+  // A total that is known says how much of a shared buffer is used.
+  if (total != nullptr && total->ints.size() == 1 && total->ints[0] > 0) group.keys = std::max(past, total->ints[0]);
+  return group;
+}
+
+absl::StatusOr<std::vector<Type>> InferGroupQueryAttention(const OpContext& ctx) {
+  RS_ASSIGN_OR_RETURN(const GroupShape group, GroupShapeOf(ctx));
+  const DType dtype = ctx.InType(0).dtype;
+  std::vector<Type> types(std::max(ctx.num_outputs(), 1));
+  types[0] = Type::Tensor(dtype, {group.batch, group.queries, group.q_heads * group.head_size});
+  for (size_t j = 1; j < types.size(); ++j) {
+    const int past = static_cast<int>(j) + 2;
+    const DType kept = j < 3 && ctx.HasInput(past) ? ctx.InType(past).dtype : dtype;
+    types[j] = j < 3 ? Type::Tensor(kept, {group.batch, group.kv_heads, group.keys, group.head_size})
+                     : Type::Tensor(dtype, {group.batch, group.q_heads, group.queries, group.keys});
+  }
+  return types;
+}
+
+// Three FLOPs per element of Q and K, as RotaryEmbedding has them.
+ValueId Rotate(LowerContext& ctx, AttentionBuilder& build, ValueId x) {
+  return build.Like("RotaryEmbedding", x, {ctx.I(7), ctx.I(8)});
+}
+
+absl::Status LowerGroupQueryAttention(LowerContext& ctx) {
+  AttentionBuilder build(ctx);
+  const Attributes attributes = ctx.node().attributes();
+  RS_ASSIGN_OR_RETURN(const GroupShape group, GroupShapeOf(ctx.node()));
+  const bool sparse = ctx.node().node().op.type == "SparseAttention";
+  const DType dtype = build.DTypeOf(ctx.I(0));
+  std::vector<ValueId> parts = {ctx.I(0), ctx.I(1), ctx.I(2)};
+  if (group.packed) {
+    const auto part = [&](int64_t heads) {
+      return Type::Tensor(dtype, {group.batch, group.queries, heads * group.head_size});
+    };
+    Attributes axis;
+    axis.Set("axis", int64_t{-1});
+    parts = ctx.EmitMany("Split", {ctx.I(0)}, {part(group.q_heads), part(group.kv_heads), part(group.kv_heads)},
+                         std::move(axis));
+  }
+  const auto heads_of = [&](ValueId value, int64_t heads) {
+    return build.ShapeOf(value).size() == 3 ? build.SplitHeads(value, heads) : value;
+  };
+  if (parts[1] == kNoValue || parts[2] == kNoValue) return ctx.node().Error("key or value is missing, expected both");
+  Attention attention{.q = heads_of(parts[0], group.q_heads),
+                      .k = heads_of(parts[1], group.kv_heads),
+                      .v = heads_of(parts[2], group.kv_heads)};
+  if (!sparse && attributes.Int("do_rotary", 0) != 0 && ctx.I(7) != kNoValue && ctx.I(8) != kNoValue) {
+    attention.q = Rotate(ctx, build, attention.q);
+    attention.k = Rotate(ctx, build, attention.k);
+  }
+  // The new rows join the past ones; a shared buffer is as long before as after.
+  for (auto [value, past, j] : {std::tuple(&attention.k, ctx.I(3), 1), std::tuple(&attention.v, ctx.I(4), 2)}) {
+    const Shape present = {group.batch, group.kv_heads, group.keys, group.head_size};
+    if (past != kNoValue && build.ShapeOf(past).size() == 4 && build.ShapeOf(past)[2] > 0) {
+      *value = ctx.Emit("Concat", {past, *value}, Type::Tensor(build.DTypeOf(past), present), [] {
+        Attributes axis;
+        axis.Set("axis", int64_t{2});
+        return axis;
+      }());
+    }
+    *value = SetLoweredOutput(ctx, build, j, *value);
+    *value = build.Cast(*value, dtype);
+  }
+  RS_RETURN_IF_ERROR(CheckAttentionOperands(ctx, build, attention));
+  attention.k = build.RepeatHeads(attention.k, group.q_heads);
+  attention.v = build.RepeatHeads(attention.v, group.q_heads);
+  const int64_t keys = build.ShapeOf(attention.k)[2];
+  attention.masks.push_back(build.PositionMask(group.queries, keys, dtype));
+  const Shape scores = {group.batch, group.q_heads, group.queries, keys};
+  if (!sparse && ctx.I(10) != kNoValue && Broadcasts(build.ShapeOf(ctx.I(10)), scores))
+    attention.masks.push_back(ctx.I(10));
+  attention.scale = attributes.Float("scale", 0);
+  attention.softcap = attributes.Float("softcap", 0);
+  BuildAttention(build, attention);
+  SetLoweredOutput(ctx, build, 3, attention.probabilities);
+  SetLoweredOutput(ctx, build, 0, build.MergeHeads(attention.product));
+  ctx.AddRegion("attention");
+  return absl::OkStatus();
+}
+
+// ---- Attentions that run as one kernel: two products and a softmax over `keys` keys for each of `rows` query rows.
+
+absl::StatusOr<Kernel> FusedAttentionKernel(const OpContext& ctx, int64_t rows, int64_t heads, int64_t keys,
+                                            int64_t width) {
+  // A point is one query row and head against one key: head_size MACs for the score, as many for the sum; softmax 4
+  // FLOPs and 2 transcendentals, as elsewhere.
+  Kernel kernel{.contraction = true,
+                .macs_per_point = 2 * std::max<int64_t>(width / heads, 1),
+                .flops_per_point = 4,
+                .transcendentals_per_point = 2};
+  AddLoop(kernel, 'm', rows);
+  AddLoop(kernel, 'h', heads);
+  AddLoop(kernel, 'n', keys);
+  AddWholeInputs(ctx, kernel);
+  AddWholeOutputs(ctx, kernel);
+  return kernel;
+}
+
+// query key value mask bias past_key past_value ...: present buffers are as the past ones.
+absl::StatusOr<std::vector<Type>> InferDecoderMasked(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 3, 3));
+  std::vector<Type> types = First(ctx, ctx.InType(0));
+  for (size_t j = 1; j < types.size(); ++j) {
+    const int past = j < 3 ? static_cast<int>(j) + 4 : -1;
+    if (past > 0 && ctx.HasInput(past)) types[j] = ctx.InType(past);
+  }
+  return types;
+}
+
+absl::StatusOr<Kernel> DecoderMaskedKernel(const OpContext& ctx) {
+  const Shape& query = ctx.InShape(0);
+  int64_t keys = ctx.HasInput(1) && ctx.InType(1).rank() >= 2 ? ctx.InShape(1)[ctx.InType(1).rank() - 2] : query[1];
+  keys += PastLength(ctx, 5);
+  return FusedAttentionKernel(ctx, query[0] * query[1], Heads(ctx), keys, query[2]);
+}
+
+// PackedAttention: X [T, I], W [I, 3 H], bias, token_offset [B, S], ...: padding removed, so T tokens of B rows.
+absl::StatusOr<std::vector<Type>> InferTokens(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 2));
+  Type type = ctx.InType(0);
+  if (ctx.node().op.type == "PackedAttention") {
+    RS_RETURN_IF_ERROR(ExpectRank(ctx, 1, 2, 2));
+    const auto sizes = ctx.attributes().Ints("qkv_hidden_sizes");
+    type.shape.back() = sizes.size() == 3 ? sizes[2] : ctx.InShape(1)[1] / 3;
+  }
+  if (ctx.node().op.type == "PackedMultiHeadAttention" && type.rank() == 4) {  // packed QKV [T, H, 3, D]
+    type = Type::Tensor(type.dtype, {type.shape[0], type.shape[1] * type.shape[3]});
+  }
+  return First(ctx, std::move(type));
+}
+
+absl::StatusOr<Kernel> PackedTokensKernel(const OpContext& ctx) {
+  const int offsets = ctx.node().op.type == "PackedAttention" ? 3 : 4;
+  const Shape& y = ctx.OutShape(0);
+  const int64_t keys = ctx.HasInput(offsets) && ctx.InType(offsets).rank() == 2 ? ctx.InShape(offsets)[1] : y[0];
+  RS_ASSIGN_OR_RETURN(Kernel kernel, FusedAttentionKernel(ctx, y[0], Heads(ctx), keys, y.back()));
+  if (offsets == 3) {  // with the projection
+    const auto macs = CheckedMultiply(ctx.InElements(0), ctx.InShape(1)[1]);
+    const auto flops = macs ? CheckedMultiply(*macs, 2) : std::nullopt;
+    if (!flops) return absl::OutOfRangeError(ctx.Error("projection exceeds int64").message());
+    kernel.extra_flops = *flops;
+  }
+  return kernel;
+}
+
+// X, weights of Q K V, ...: a window of `window` tokens to both sides.
+absl::StatusOr<Kernel> LongformerKernel(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 3, 3));
+  const Shape& x = ctx.InShape(0);
+  const int64_t keys = std::min(x[1], 2 * ctx.attributes().Int("window", x[1]) + 1);
+  return FusedAttentionKernel(ctx, x[0] * x[1], Heads(ctx), keys, x[2]);
+}
+
+// query [T, Hq D] key value key_cache [blocks, size, Hkv, D] value_cache cumulative_lengths past_lengths block_table
+// [B, most blocks of a row] -> output key_cache value_cache.
+absl::StatusOr<std::vector<Type>> InferPagedAttention(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 2, 2));
+  Type type = ctx.InType(0);
+  if (!ctx.HasInput(1)) {  // packed
+    const int64_t q = Heads(ctx), kv = Heads(ctx, "kv_num_heads");
+    type.shape[1] = type.shape[1] / (q + 2 * kv) * q;
+  }
+  std::vector<Type> types = First(ctx, std::move(type));
+  for (size_t j = 1; j < types.size(); ++j) {
+    if (ctx.HasInput(static_cast<int>(j) + 2)) types[j] = ctx.InType(static_cast<int>(j) + 2);
+  }
+  return types;
+}
+
+absl::StatusOr<Kernel> PagedAttentionKernel(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 3, 4, 4));
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 7, 2, 2));
+  const auto keys = CheckedMultiply(ctx.InShape(7)[1], ctx.InShape(3)[1]);
+  if (!keys) return absl::OutOfRangeError(ctx.Error("number of keys exceeds int64").message());
+  return FusedAttentionKernel(ctx, ctx.OutShape(0)[0], Heads(ctx), *keys, ctx.OutShape(0)[1]);
+}
+
+// ---- RotaryEmbedding: input position_ids cos_cache sin_cache; ONNX's has the positions last.
+
+absl::Status LowerRotary(LowerContext& ctx) {
+  AttentionBuilder build(ctx);
+  RS_RETURN_IF_ERROR(ExpectRank(ctx.node(), 0, 3, 4));
+  Attributes attributes = ctx.node().attributes();
+  RS_RETURN_IF_ERROR(ExpectRank(ctx.node(), 2, 1));
+  // Without num_heads the cache tells how wide a head is.
+  const int64_t half = std::max<int64_t>(build.ShapeOf(ctx.I(2)).back(), 1);
+  if (build.ShapeOf(ctx.I(0)).size() == 3 && attributes.Int("num_heads", 0) == 0) {
+    attributes.Set("num_heads", std::max<int64_t>(build.ShapeOf(ctx.I(0))[2] / (2 * half), 1));
+  }
+  SetLoweredOutput(ctx, build, 0,
+                   build.Like("RotaryEmbedding", ctx.I(0), {ctx.I(2), ctx.I(3), ctx.I(1)}, std::move(attributes)));
+  return absl::OkStatus();
+}
+
+OpSemantics Fused(absl::string_view type, InferFn infer, KernelFn kernel) {
+  return {.domain = kMicrosoft,
+          .type = type,
+          .infer = infer,
+          .kernel = kernel,
+          .not_differentiable = kInferenceOnly,
+          .contraction = true};
+}
+
+}  // namespace
+
+void RegisterContribAttention(OpRegistry& registry) {
+  const OpSemantics rows[] = {
+      {.domain = kMicrosoft, .type = "Attention", .infer = InferPackedAttention, .lower = LowerPackedAttention},
+      {.domain = kMicrosoft, .type = "QAttention", .infer = InferPackedAttention, .lower = LowerPackedAttention},
+      {.domain = kMicrosoft,
+       .type = "MultiHeadAttention",
+       .infer = InferMultiHeadAttention,
+       .lower = LowerMultiHeadAttention},
+      {.domain = kMicrosoft,
+       .type = "GroupQueryAttention",
+       .infer = InferGroupQueryAttention,
+       .lower = LowerGroupQueryAttention},
+      {.domain = kMicrosoft,
+       .type = "SparseAttention",
+       .infer = InferGroupQueryAttention,
+       .lower = LowerGroupQueryAttention},
+      {.domain = kMicrosoft, .type = "RotaryEmbedding", .infer = InferFirstLikeInput, .lower = LowerRotary},
+      Fused("DecoderMaskedMultiHeadAttention", InferDecoderMasked, DecoderMaskedKernel),
+      Fused("PackedAttention", InferTokens, PackedTokensKernel),
+      Fused("PackedMultiHeadAttention", InferTokens, PackedTokensKernel),
+      Fused("LongformerAttention", InferTokens, LongformerKernel),
+      Fused("PagedAttention", InferPagedAttention, PagedAttentionKernel),
+  };
+  for (const OpSemantics& row : rows) registry.Add(row);
+}
+
+}  // namespace reusescope

@@ -1,0 +1,96 @@
+#include "analysis/ops/contrib_util.h"
+
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "analysis/ir/status_util.h"
+#include "analysis/ops/nest.h"
+
+namespace reusescope {
+
+absl::Status ExpectRank(const OpContext& ctx, int i, int least, int most) {
+  if (!ctx.HasInput(i)) return ctx.Error(absl::StrCat("input ", i, " is missing, expected a tensor"));
+  const Type& type = ctx.InType(i);
+  if (type.IsTensor() && type.has_shape && type.rank() >= least && type.rank() <= most) return absl::OkStatus();
+  return ctx.Error(absl::StrCat("input ", i, " is ", TypeString(type), ", expected a tensor of ",
+                                least == most ? absl::StrCat(least) : absl::StrCat("at least ", least), " dimensions"));
+}
+
+absl::StatusOr<Shape> BroadcastShapes(const OpContext& ctx, const Shape& a, const Shape& b) {
+  Shape result(std::max(a.size(), b.size()), 1);
+  for (size_t d = 0; d < result.size(); ++d) {
+    const int64_t x = d < a.size() ? a[a.size() - 1 - d] : 1, y = d < b.size() ? b[b.size() - 1 - d] : 1;
+    if (x != y && x != 1 && y != 1) {
+      return ctx.Error(
+          absl::StrCat("found ", ShapeString(a), " and ", ShapeString(b), ", expected shapes that broadcast"));
+    }
+    result[result.size() - 1 - d] = x == 1 ? y : x;
+  }
+  return result;
+}
+
+absl::StatusOr<Shape> ProductShape(const OpContext& ctx, Shape a, Shape b) {
+  const bool row = a.size() == 1, column = b.size() == 1;
+  if (row) a.insert(a.begin(), 1);
+  if (column) b.push_back(1);
+  if (a.size() < 2 || b.size() < 2 || a.back() != b[b.size() - 2]) {
+    return ctx.Error(
+        absl::StrCat("found ", ShapeString(a), " and ", ShapeString(b), ", expected matrices that multiply"));
+  }
+  const Shape leading_a(a.begin(), a.end() - 2), leading_b(b.begin(), b.end() - 2);
+  RS_ASSIGN_OR_RETURN(Shape result, BroadcastShapes(ctx, leading_a, leading_b));
+  if (!row) result.push_back(a[a.size() - 2]);
+  if (!column) result.push_back(b.back());
+  return result;
+}
+
+std::vector<Type> First(const OpContext& ctx, Type type) {
+  std::vector<Type> types(std::max(ctx.num_outputs(), 1));
+  types[0] = std::move(type);
+  return types;
+}
+
+absl::StatusOr<std::vector<Type>> InferFirstLikeInput(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 0));
+  return First(ctx, ctx.InType(0));
+}
+
+absl::StatusOr<ValueId> EmitActivation(LowerContext& ctx, AttentionBuilder& build, absl::string_view name, ValueId x) {
+  if (name.empty() || name == "none" || name == "identity") return x;
+  constexpr std::pair<absl::string_view, absl::string_view> kNames[] = {
+      {"relu", "Relu"},
+      {"leakyrelu", "LeakyRelu"},
+      {"tanh", "Tanh"},
+      {"sigmoid", "Sigmoid"},
+      {"silu", "Swish"},
+      {"swish", "Swish"},
+      {"gelu", "Gelu"},
+      {"clip", "Clip"},
+      {"hardsigmoid", "HardSigmoid"},
+      {"elu", "Elu"},
+      {"selu", "Selu"},
+      {"softplus", "Softplus"},
+      {"hardswish", "HardSwish"},
+      {"thresholdedrelu", "ThresholdedRelu"},
+      {"softsign", "Softsign"},
+      {"abs", "Abs"},
+  };
+  const std::string lower = absl::AsciiStrToLower(name);
+  for (const auto& [key, type] : kNames) {
+    if (key == lower) return build.Like(type, x);
+  }
+  return ctx.node().Error(absl::StrCat("found activation '", name, "', expected one that is known"));
+}
+
+absl::StatusOr<Kernel> WholeProductKernel(const OpContext& ctx, int64_t m, int64_t n, int64_t k) {
+  Kernel kernel{.contraction = true, .macs_per_point = 1};
+  AddLoop(kernel, 'm', m);
+  AddLoop(kernel, 'n', n);
+  AddLoop(kernel, 'k', k);
+  AddWholeInputs(ctx, kernel);
+  AddWholeOutputs(ctx, kernel);
+  return kernel;
+}
+
+}  // namespace reusescope

@@ -1,0 +1,233 @@
+// Operators of com.microsoft, ai.onnx.ml and the first opsets, and quantized ones: shapes, and the work as a formula.
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "analysis/pipeline.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/testing/onnx_text.h"
+
+namespace reusescope {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+struct OpCase {
+  const char* op;      // with its operands: "com.microsoft.FastGelu (x)"
+  const char* inputs;  // of the graph
+  const char* constants;
+  const char* outputs;  // types
+  int64_t contraction_flops = 0;
+  int64_t flops = -1;  // of all kernels; -1: not stated
+};
+
+Analysis AnalyzeOp(const OpCase& c, int onnx_opset = 17) {
+  std::string names;
+  for (size_t j = 0; j < std::count(c.outputs, c.outputs + strlen(c.outputs), '|') + 1; ++j) {
+    absl::StrAppend(&names, j == 0 ? "" : ", ", "y", j);
+  }
+  const std::string text = absl::StrCat("<ir_version: 8, opset_import: [\"\" : ", onnx_opset,
+                                        ", \"com.microsoft\" : 1, \"ai.onnx.ml\" : 3]> g (", c.inputs, ") => (", names,
+                                        ") <", c.constants, "> { ", names, " = ", c.op, " }");
+  absl::StatusOr<Analysis> analysis = Analyze(ParseOnnxText(text), {.mode = Mode::kInference});
+  EXPECT_TRUE(analysis.ok()) << analysis.status();
+  return analysis.ok() ? *std::move(analysis) : Analysis{};
+}
+
+std::string OutputTypes(const Analysis& analysis) {
+  std::string types;
+  const Graph& graph = analysis.training.graph;
+  for (ValueId id : graph.outputs) absl::StrAppend(&types, types.empty() ? "" : "|", TypeString(graph.value(id).type));
+  return types;
+}
+
+void Expect(const OpCase& c) {
+  SCOPED_TRACE(c.op);
+  const Analysis analysis = AnalyzeOp(c);
+  EXPECT_EQ(OutputTypes(analysis), c.outputs);
+  EXPECT_THAT(analysis.coverage.unknown_operators, IsEmpty());
+  int64_t contraction = 0, flops = 0;
+  for (const KernelCost& kernel : analysis.cost.kernels) {
+    contraction += kernel.contraction_flops;
+    flops += kernel.flops;
+  }
+  EXPECT_EQ(contraction, c.contraction_flops);
+  if (c.flops >= 0) EXPECT_EQ(flops, c.flops);
+}
+
+TEST(ContribTest, ActivationsNormalizationsAndProducts) {
+  const OpCase cases[] = {
+      {"com.microsoft.FastGelu (x, b)", "float[2,5,8] x", "float[8] b", "float32[2, 5, 8]", 0, 80 + 4 * 80},
+      {"com.microsoft.QuickGelu (x)", "float[2,5,8] x", "float[1] b", "float32[2, 5, 8]", 0, 3 * 80},
+      {"com.microsoft.BiasSplitGelu (x, b)", "float[2,5,8] x", "float[8] b", "float32[2, 5, 4]", 0, 80 + 4 * 40 + 40},
+      {"com.microsoft.SkipLayerNormalization (x, s, g, b)", "float[2,5,8] x, float[2,5,8] s", "float[8] g, float[8] b",
+       "float32[2, 5, 8]", 0, 80 + 8 * 80},
+      {"com.microsoft.SkipSimplifiedLayerNormalization (x, s, g)", "float[2,5,8] x, float[2,5,8] s", "float[8] g",
+       "float32[2, 5, 8]", 0, 80 + 4 * 80},
+      {"com.microsoft.FusedMatMul <transA = 1, transB = 1> (x, w)", "float[2,8,5] x", "float[2,7,8] w",
+       "float32[2, 5, 7]", 2 * 2 * 5 * 7 * 8},
+      {"com.microsoft.FusedGemm <activation = \"Relu\"> (x, w, b)", "float[5,8] x", "float[8,7] w, float[7] b",
+       "float32[5, 7]", 2 * 5 * 7 * 8, 2 * 5 * 7 * 8 + 35 + 35},
+      {"com.microsoft.FusedConv <activation = \"Relu\", pads = [1,1,1,1]> (x, w)", "float[2,3,8,8] x",
+       "float[4,3,3,3] w", "float32[2, 4, 8, 8]", 2 * 2 * 4 * 64 * 27},
+      {"com.microsoft.NhwcConv <pads = [1,1,1,1], strides = [2,2]> (x, w)", "float[2,8,8,3] x", "float[4,3,3,3] w",
+       "float32[2, 4, 4, 4]", 2 * 2 * 4 * 16 * 27},
+      {"com.microsoft.GroupNorm <groups = 2, activation = 1> (x, g, b)", "float[2,4,4,8] x", "float[8] g, float[8] b",
+       "float32[2, 4, 4, 8]"},
+      {"com.microsoft.EmbedLayerNormalization (i, s, w, p, t, g, b)", "int32[2,5] i, int32[2,5] s",
+       "float[100,8] w, float[10,8] p, float[2,8] t, float[8] g, float[8] b", "float32[2, 5, 8]|int32[2]"},
+      {"com.microsoft.CDist (x, w)", "float[5,8] x", "float[7,8] w", "float32[5, 7]", 0, 3 * 5 * 7 * 8},
+      {"com.microsoft.Inverse (x)", "float[2,5,5] x", "float[1] b", "float32[2, 5, 5]", 0, 2 * 2 * 5 * 5 * 5},
+      {"com.microsoft.ExpandDims (x, a)", "float[2,5] x", "int32 a = {1}", "float32[2, 1, 5]"},
+      {"com.microsoft.NGramRepeatBlock <ngram_size = 3> (i, s)", "int64[2,5] i, float[2,50] s", "float[1] b",
+       "float32[2, 50]"},
+  };
+  for (const OpCase& c : cases) Expect(c);
+}
+
+// A domain that a tool dropped is supplied, and said.
+TEST(ContribTest, OperatorsWithoutTheirDomainAreKnown) {
+  const OpCase c = {"QLinearSigmoid (x, s, z, s, z)", "uint8[2,5] x", "float s = {0.5}, uint8 z = {3}", "uint8[2, 5]"};
+  const Analysis analysis = AnalyzeOp(c);
+  EXPECT_EQ(OutputTypes(analysis), c.outputs);
+  EXPECT_THAT(analysis.coverage.unknown_operators, IsEmpty());
+  EXPECT_THAT(analysis.notes, testing::Contains(HasSubstr("is com.microsoft's")));
+}
+
+TEST(ContribTest, AttentionsCountTheirProductsDense) {
+  constexpr int64_t kB = 2, kS = 5, kI = 12, kH = 8;  // 2 heads of 4
+  const OpCase cases[] = {
+      {"com.microsoft.Attention <num_heads = 2> (x, w, b)", "float[2,5,12] x", "float[12,24] w, float[24] b",
+       "float32[2, 5, 8]", 2 * kB * kS * kI * 3 * kH + 2 * kB * kS * kS * 2 * kH},
+      {"com.microsoft.Attention <num_heads = 2> (x, w, b, , p)", "float[2,5,12] x, float[2,2,2,3,4] p",
+       "float[12,24] w, float[24] b", "float32[2, 5, 8]|float32[2, 2, 2, 8, 4]",
+       2 * kB * kS * kI * 3 * kH + 2 * kB * kS * 8 * 2 * kH},
+      // 4 query heads of 4 share 2 of keys; 3 past keys.
+      {"com.microsoft.GroupQueryAttention <num_heads = 4, kv_num_heads = 2> (q, k, v, pk, pv, l, t)",
+       "float[2,5,16] q, float[2,5,8] k, float[2,5,8] v, float[2,2,3,4] pk, float[2,2,3,4] pv, int32[2] l, int32 t",
+       "float[1] b", "float32[2, 5, 16]|float32[2, 2, 8, 4]|float32[2, 2, 8, 4]", 2 * kB * kS * 8 * 2 * 16},
+      {"com.microsoft.GroupQueryAttention <num_heads = 4, kv_num_heads = 2> (q, , , pk, pv, l, t)",
+       "float[2,5,32] q, float[2,2,3,4] pk, float[2,2,3,4] pv, int32[2] l, int32 t", "float[1] b",
+       "float32[2, 5, 16]|float32[2, 2, 8, 4]|float32[2, 2, 8, 4]", 2 * kB * kS * 8 * 2 * 16},
+      // 6 tokens against at most 3 blocks of 16 keys.
+      {"com.microsoft.PagedAttention <num_heads = 4, kv_num_heads = 2> (q, k, v, kc, vc, c, p, t)",
+       "float[6,16] q, float[6,8] k, float[6,8] v, float[9,16,2,4] kc, float[9,16,2,4] vc, int32[3] c, int32[2] p, "
+       "int32[2,3] t",
+       "float[1] b", "float32[6, 16]|float32[9, 16, 2, 4]|float32[9, 16, 2, 4]", 2 * 6 * 48 * 2 * 16},
+  };
+  for (const OpCase& c : cases) Expect(c);
+}
+
+TEST(ContribTest, PackedWeightsAndExperts) {
+  const OpCase cases[] = {
+      {"com.microsoft.MatMulNBits <K = 64, N = 10, bits = 4, block_size = 32> (x, w, s)", "float[2,5,64] x",
+       "uint8[10,2,16] w, float[20] s", "float32[2, 5, 10]", 2 * 10 * 10 * 64},
+      {"com.microsoft.MatMulBnb4 <K = 64, N = 10, block_size = 32, quant_type = 1> (x, w, s)", "float[2,5,64] x",
+       "uint8[320] w, float[20] s", "float32[2, 5, 10]", 2 * 10 * 10 * 64},
+      {"com.microsoft.GatherBlockQuantized <bits = 4, block_size = 16> (w, i, s)", "int64[2,5] i",
+       "uint8[100,32] w, float[100,4] s", "float32[2, 5, 64]"},
+      // 10 tokens, 2 of 4 experts each, two products 8 x 16 and 16 x 8.
+      {"com.microsoft.MoE <k = 2> (x, r, f1, , f2)", "float[2,5,8] x, float[10,4] r",
+       "float[4,16,8] f1, float[4,8,16] f2", "float32[2, 5, 8]", 2 * 10 * 2 * (16 * 8 + 8 * 16)},
+      {"com.microsoft.QMoE <k = 2, expert_weight_bits = 4> (x, r, f1, s1, , f2, s2)", "float[2,5,8] x, float[10,4] r",
+       "uint8[4,16,4] f1, float[4,16] s1, uint8[4,8,8] f2, float[4,8] s2", "float32[2, 5, 8]",
+       2 * 10 * 2 * (16 * 8 + 8 * 16)},
+  };
+  for (const OpCase& c : cases) Expect(c);
+}
+
+TEST(QuantizationTest, ContractionsOfIntegers) {
+  constexpr char kScales[] = "float s = {0.5}, uint8 z = {3}, uint8[10,7] w, uint8[4,3,3,3] k";
+  const OpCase cases[] = {
+      {"MatMulInteger (x, w)", "uint8[2,5,10] x", kScales, "int32[2, 5, 7]", 2 * 10 * 7 * 10},
+      {"QLinearMatMul (x, s, z, w, s, z, s, z)", "uint8[2,5,10] x", kScales, "uint8[2, 5, 7]", 2 * 10 * 7 * 10,
+       2 * 10 * 7 * 10 + 4 * 70},
+      {"ConvInteger (x, k)", "uint8[2,3,8,8] x", kScales, "int32[2, 4, 6, 6]", 2 * 2 * 4 * 36 * 27},
+      {"QLinearConv (x, s, z, k, s, z, s, z)", "uint8[2,3,8,8] x", kScales, "uint8[2, 4, 6, 6]", 2 * 2 * 4 * 36 * 27,
+       2 * 2 * 4 * 36 * 27 + 4 * 2 * 4 * 36},
+      {"com.microsoft.MatMulIntegerToFloat (x, w, s, s)", "uint8[2,5,10] x", kScales, "float32[2, 5, 7]",
+       2 * 10 * 7 * 10},
+      {"com.microsoft.DynamicQuantizeMatMul (x, w, s)", "float[2,5,10] x", kScales, "float32[2, 5, 7]",
+       2 * 10 * 7 * 10},
+      {"com.microsoft.QGemm <transB = 1> (x, s, z, w, s, z, , s, z)", "uint8[5,7] x", kScales, "uint8[5, 10]",
+       2 * 5 * 10 * 7},
+      {"com.microsoft.QLinearAdd (x, s, z, y, s, z, s, z)", "uint8[2,5] x, uint8[5] y", kScales, "uint8[2, 5]", 0, 90},
+      {"com.microsoft.QLinearSigmoid (x, s, z, s, z)", "uint8[2,5] x", kScales, "uint8[2, 5]"},
+      {"com.microsoft.QLinearLeakyRelu (x, s, z, s, z)", "uint8[2,5] x", kScales, "uint8[2, 5]"},
+      {"com.microsoft.QLinearConcat <axis = 1> (s, z, x, s, z, y, s, z)", "uint8[2,5] x, uint8[2,3] y", kScales,
+       "uint8[2, 8]"},
+      {"com.microsoft.QLinearGlobalAveragePool (x, s, z, s, z)", "uint8[2,5,4,4] x", kScales, "uint8[2, 5, 1, 1]"},
+      {"com.microsoft.QLinearAveragePool <kernel_shape = [2,2], strides = [2,2]> (x, s, z, s, z)", "uint8[2,5,4,4] x",
+       kScales, "uint8[2, 5, 2, 2]", 0, 4 * 40 + 4 * 40},
+  };
+  for (const OpCase& c : cases) Expect(c);
+}
+
+TEST(MlTest, ShapesAndInferenceWork) {
+  const OpCase cases[] = {
+      {"ai.onnx.ml.Scaler <scale = [1.0], offset = [0.0]> (x)", "float[5,4] x", "float[1] b", "float32[5, 4]", 0, 40},
+      {"ai.onnx.ml.LinearRegressor <targets = 2, coefficients = [1.0,1.0,1.0,1.0,1.0,1.0,1.0,1.0]> (x)", "float[5,4] x",
+       "float[1] b", "float32[5, 2]", 0, 2 * 5 * 8},
+      {"ai.onnx.ml.LinearClassifier <classlabels_ints = [0,1,2], coefficients = "
+       "[1.0,1.0,1.0,1.0,1.0,1.0,1.0,1.0,1.0,1.0,"
+       "1.0,1.0]> (x)",
+       "float[5,4] x", "float[1] b", "int64[5]|float32[5, 3]", 0, 2 * 5 * 12},
+      {"ai.onnx.ml.TreeEnsembleRegressor <n_targets = 1, nodes_modes = [\"BRANCH_LEQ\", \"LEAF\", \"LEAF\"]> (x)",
+       "float[5,4] x", "float[1] b", "float32[5, 1]", 0, 5},
+      {"ai.onnx.ml.ArrayFeatureExtractor (x, i)", "float[5,4] x, int64[2] i", "float[1] b", "float32[5, 2]"},
+      {"ai.onnx.ml.Normalizer (x)", "float[5,4] x", "float[1] b", "float32[5, 4]", 0, 60},
+  };
+  for (const OpCase& c : cases) Expect(c);
+}
+
+TEST(ExperimentalTest, OperatorsOfTheFirstOpsets) {
+  const OpCase cases[] = {
+      {"Affine <alpha = 2.0, beta = 1.0> (x)", "float[2,5] x", "float[1] b", "float32[2, 5]", 0, 20},
+      {"ImageScaler <scale = 0.5> (x)", "float[1,3,4,4] x", "float[1] b", "float32[1, 3, 4, 4]", 0, 96},
+      {"Crop <border = [1,1,1,1]> (x)", "float[1,3,4,4] x", "float[1] b", "float32[1, 3, 2, 2]"},
+      {"ConstantFill <input_as_shape = 1> (s)", "float[1] x", "int64[2] s = {3, 4}", "float32[3, 4]"},
+      {"ParametricSoftplus <alpha = 1.0, beta = 1.0> (x)", "float[2,5] x", "float[1] b", "float32[2, 5]", 0, 30},
+  };
+  for (const OpCase& c : cases) Expect(c);
+}
+
+// Weights of 4 bits are half a byte each, and stay so: a DequantizeLinear of constants is not folded.
+TEST(QuantizationTest, NarrowWeightsKeepTheirBytes) {
+  absl::StatusOr<Analysis> analysis = Analyze(ParseOnnxText(R"(<ir_version: 10, opset_import: ["" : 21]>
+    g (float[5,64] x) => (y) <int4[64,32] w, float[32] s> {
+      d = DequantizeLinear <axis = 1> (w, s)
+      y = MatMul (x, d) })"),
+                                              {.mode = Mode::kInference});
+  ASSERT_TRUE(analysis.ok()) << analysis.status();
+  ASSERT_EQ(analysis->cost.kernels.size(), 2u);
+  EXPECT_EQ(analysis->cost.kernels[0].read_bytes, 64 * 32 / 2 + 32 * 4);
+  EXPECT_EQ(analysis->cost.kernels[0].flops, 2 * 64 * 32);
+}
+
+TEST(QuantizationTest, PairsTrainAsFakeQuantizationStraightThrough) {
+  absl::StatusOr<Analysis> analysis = Analyze(ParseOnnxText(R"(
+    g (float[5,64] x) => (y) <float[64,32] w, float s = {0.1}, int8 z = {0}> {
+      q = QuantizeLinear (w, s, z)
+      d = DequantizeLinear (q, s, z)
+      y = MatMul (x, d) })"),
+                                              {.loss = Loss::kSum});
+  ASSERT_TRUE(analysis.ok()) << analysis.status();
+  EXPECT_THAT(analysis->notes, testing::Contains(HasSubstr("straight through")));
+  EXPECT_EQ(analysis->facts.parameters, 64 * 32);
+  int fake = 0, gradients = 0;
+  for (const KernelCost& kernel : analysis->cost.kernels) {
+    const std::string& type = analysis->training.graph.node(kernel.node).op.type;
+    fake += type == "FakeQuantize" ? 1 : 0;
+    gradients += type == "FakeQuantizeGrad" ? 1 : 0;
+  }
+  EXPECT_EQ(fake, 1);
+  EXPECT_EQ(gradients, 1);
+}
+
+}  // namespace
+}  // namespace reusescope

@@ -1,0 +1,28 @@
+// docs/operators.md is what the registry says; `reusescope ops --markdown` writes its table.
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/cli/run_program.h"
+
+namespace reusescope::cli {
+namespace {
+
+TEST(OperatorsDocTest, TableIsThatOfTheRegistry) {
+  const ProgramRun run = RunShell("ops --markdown");
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const std::string text = ReadTextFile(absl::StrCat(REUSESCOPE_SOURCE_DIR, "/docs/operators.md"));
+  const size_t table = text.find("| operator |");
+  ASSERT_NE(table, std::string::npos);
+  EXPECT_EQ(text.substr(table), run.out) << "scripts/operators-doc writes it anew";
+}
+
+TEST(DoctorTest, SaysWhatIsOpenAndWhatWasFolded) {
+  const ProgramRun open = RunShell("doctor models/bert_base.ts17.train.onnx");
+  EXPECT_EQ(open.exit_code, 0) << open.err;
+  const ProgramRun folded = RunShell("doctor models/resnet50.ts17.eval.onnx");
+  EXPECT_EQ(folded.exit_code, 0) << folded.err;
+  EXPECT_THAT(folded.out, testing::HasSubstr("an export for inference folds them"));
+}
+
+}  // namespace
+}  // namespace reusescope::cli
