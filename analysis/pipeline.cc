@@ -99,9 +99,12 @@ absl::StatusOr<TrainingGraph> BuildStages(Model model, const AnalysisOptions& op
     graph.values.reserve(5 * graph.values.size());
     graph.nodes.reserve(4 * graph.nodes.size());
     RS_RETURN_IF_ERROR(AttachLoss(training, options.loss));
-    RS_RETURN_IF_ERROR(Differentiate(training));
+    RS_RETURN_IF_ERROR(Differentiate(training, options.input_gradients));
     RS_RETURN_IF_ERROR(VerifyInDebug(graph, Stage::kDifferentiate));
-    if (last >= Stage::kOptimizer) AttachOptimizer(training, options.optimizer, options.update_order);
+    if (last >= Stage::kOptimizer) {
+      RS_RETURN_IF_ERROR(
+          AttachOptimizer(training, options.optimizer, options.update_order, options.optimizer_settings));
+    }
   }
   AssignStorages(graph);
   RS_RETURN_IF_ERROR(VerifyInDebug(graph, last));

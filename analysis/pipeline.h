@@ -36,12 +36,14 @@ struct AnalysisOptions {
   Mode mode = Mode::kTraining;
   Loss loss = Loss::kAuto;
   Optimizer optimizer = Optimizer::kAdamW;
+  OptimizerSettings optimizer_settings;
   UpdateOrder update_order = UpdateOrder::kEnd;
   PrecisionMode precision = PrecisionMode::kFp32;
   bool recognize = true;
-  std::string freeze;          // RE2-free std::regex on parameter names; matches are not trained
-  std::string train;           // only matches are trained
-  int dropout_mask_bytes = 1;  // per element: 1 as on CUDA, 4 as on PyTorch's CPU
+  std::string freeze;            // RE2-free std::regex on parameter names; matches are not trained
+  std::string train;             // only matches are trained
+  bool input_gradients = false;  // of the model's inputs too
+  int dropout_mask_bytes = 1;    // per element: 1 as on CUDA, 4 as on PyTorch's CPU
 };
 
 // The stages, for `--after=STAGE`.

@@ -9,8 +9,9 @@ namespace reusescope {
 namespace {
 
 constexpr int64_t kLowBatch = 2, kHighBatch = 3;
-// The far point lies this many times beyond the largest batch that the line through the first two gives.
-constexpr int64_t kFarFactor = 4;
+// The far point lies this many times beyond the largest batch that the line through the first two gives, and the
+// farthest as many times beyond that.
+constexpr int64_t kFarFactor = 2;
 constexpr int64_t kFarthestBatch = int64_t{1} << 24;
 // One of each width of values; see precision.h.
 constexpr PrecisionMode kWidths[] = {PrecisionMode::kFp32, PrecisionMode::kFp16, PrecisionMode::kAmpFp16};
@@ -77,21 +78,35 @@ absl::Status StepAtBatch::FitLines(int64_t largest_capacity_bytes) {
     RS_ASSIGN_OR_RETURN(const BatchPoint* low, PointAt(width, kLowBatch));
     RS_ASSIGN_OR_RETURN(const BatchPoint* high, PointAt(width, kHighBatch));
     const absl::StatusOr<BatchScaling> line = BatchScaling::Fit(std::vector<BatchPoint>{*low, *high});
-    if (!line.ok()) return absl::OkStatus();  // not affine: PointAt and Bisect do the work
+    if (!line.ok()) return absl::OkStatus();  // PointAt and Bisect do the work
     far = std::max(far, std::min(line->LargestBatch(largest_capacity_bytes), kFarthestBatch / kFarFactor) * kFarFactor);
   }
-  if (!GraphAt(far).ok()) return absl::OkStatus();
-  for (PrecisionMode width : kWidths) {
-    RS_ASSIGN_OR_RETURN(const BatchPoint* low, PointAt(width, kLowBatch));
-    RS_ASSIGN_OR_RETURN(const BatchPoint* high, PointAt(width, kHighBatch));
-    const absl::StatusOr<const BatchPoint*> beyond = PointAt(width, far);
-    if (!beyond.ok()) return absl::OkStatus();
-    absl::StatusOr<BatchScaling> line = BatchScaling::Fit(std::vector<BatchPoint>{*low, *high, **beyond});
-    if (!line.ok()) return absl::OkStatus();
-    lines_.emplace(width, *std::move(line));
-  }
-  affine_ = true;
+  // A count that bends between the two far points is on neither line: then further out once more.
+  for (int attempt = 0; attempt < 2 && !affine_; ++attempt, far *= kFarFactor) FitLinesUpTo(far, kFarFactor * far);
   return absl::OkStatus();
+}
+
+void StepAtBatch::FitLinesUpTo(int64_t far, int64_t farthest) {
+  std::map<PrecisionMode, BatchScaling> lines;
+  for (PrecisionMode width : kWidths) {
+    std::vector<BatchPoint> points;
+    for (int64_t batch : {kLowBatch, kHighBatch, far, farthest}) {
+      const absl::StatusOr<const BatchPoint*> point = PointAt(width, batch);
+      if (!point.ok()) return;
+      points.push_back(**point);
+    }
+    absl::StatusOr<BatchScaling> line = BatchScaling::Fit(points);
+    if (!line.ok()) return;
+    const std::optional<int64_t> bend = line->FirstBend();
+    const int64_t beside = bend.value_or(0) + 1;
+    if (beside > kHighBatch) {
+      const absl::StatusOr<const BatchPoint*> point = PointAt(width, beside);
+      if (!point.ok() || !line->Check(**point).ok()) return;
+    }
+    lines.emplace(width, *std::move(line));
+  }
+  lines_ = std::move(lines);
+  affine_ = true;
 }
 
 const BatchScaling* StepAtBatch::LineOf(PrecisionMode precision) const {

@@ -5,10 +5,10 @@
 //   30)); RS_ASSIGN_OR_RETURN(const int64_t batch, step.LargestBatch(PrecisionMode::kAmpBf16, 80'000'000'000));
 //   RS_ASSIGN_OR_RETURN(const CostTable cost, step.CostAt(PrecisionMode::kAmpBf16, batch));
 //
-// The model is analysed at batches 2, 3 and one far beyond what the largest capacity takes. Where every count of the
-// three is on a line (BatchScaling), any batch is read off the line; batch 1 is analysed by itself. Otherwise each
-// batch that is asked for is analysed, and the largest is found by bisection, which takes the peak to grow with the
-// batch. Either way the answer is what Analyze would say of that batch.
+// The model is analysed at batches 2, 3 and two far beyond what the largest capacity takes. Where every count of the
+// four is on a line, or on two that meet (BatchScaling), any batch is read off; batch 1 is analysed by itself.
+// Otherwise each batch that is asked for is analysed, and the largest is found by bisection, which takes the peak to
+// grow with the batch. Either way the answer is what Analyze would say of that batch.
 
 #ifndef REUSESCOPE_ANALYSIS_STEP_AT_BATCH_H_
 #define REUSESCOPE_ANALYSIS_STEP_AT_BATCH_H_
@@ -37,7 +37,7 @@ class StepAtBatch {
 
   // The batch that the file fixes, when its inputs have no symbolic leading dimension.
   std::optional<int64_t> fixed_batch() const { return fixed_batch_; }
-  // Are the costs on a line? Of every precision at once.
+  // Are the costs read off lines? Of every precision at once.
   bool affine() const { return affine_; }
   const std::vector<std::string>& notes() const { return notes_; }
   const Coverage& coverage() const { return coverage_; }
@@ -54,6 +54,7 @@ class StepAtBatch {
   // Precisions whose values have equal widths share what is computed here.
   absl::StatusOr<const BatchPoint*> PointAt(PrecisionMode precision, int64_t batch);
   absl::Status FitLines(int64_t largest_capacity_bytes);
+  void FitLinesUpTo(int64_t far, int64_t farthest);
   const BatchScaling* LineOf(PrecisionMode precision) const;
   absl::StatusOr<int64_t> Bisect(PrecisionMode precision, int64_t capacity_bytes, const MemoryShare& share);
 

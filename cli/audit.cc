@@ -6,7 +6,6 @@
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "analysis/ir/status_util.h"
 #include "analysis/step_at_batch.h"
 #include "cli/units.h"
@@ -67,7 +66,8 @@ class Auditor {
       RS_RETURN_IF_ERROR(AddElasticity(hardware, row.candidates[*row.best]));
       return row;
     }
-    row.dropped = reasons.empty() ? "it has no figures for these precisions" : absl::StrJoin(reasons, "; ");
+    // One reason will do: of the first precision, which is the narrowest that the device has.
+    row.dropped = reasons.empty() ? "it has no figures for these precisions" : reasons.front();
     return row;
   }
 

@@ -10,15 +10,16 @@
 
 namespace reusescope::cli {
 
-void AddAnalyzeCommand(CLI::App& app, Action& action);     // analyze_command.cc
-void AddAuditCommand(CLI::App& app, Action& action);       // audit_command.cc
-void AddCompareCommand(CLI::App& app, Action& action);     // compare_command.cc
-void AddGraphCommand(CLI::App& app, Action& action);       // graph_command.cc
-void AddDevicesCommand(CLI::App& app, Action& action);     // devices_command.cc
-void AddDoctorCommand(CLI::App& app, Action& action);      // doctor_command.cc
-void AddOpsCommand(CLI::App& app, Action& action);         // ops_command.cc
-void AddExplainCommand(CLI::App& app, Action& action);     // explain_command.cc
-void AddCompletionCommand(CLI::App& app, Action& action);  // completion_command.cc
+void AddAnalyzeCommand(CLI::App& app, Action& action);        // analyze_command.cc
+void AddAuditCommand(CLI::App& app, Action& action);          // audit_command.cc
+void AddCompareCommand(CLI::App& app, Action& action);        // compare_command.cc
+void AddGraphCommand(CLI::App& app, Action& action);          // graph_command.cc
+void AddDifferentiateCommand(CLI::App& app, Action& action);  // differentiate_command.cc
+void AddDevicesCommand(CLI::App& app, Action& action);        // devices_command.cc
+void AddDoctorCommand(CLI::App& app, Action& action);         // doctor_command.cc
+void AddOpsCommand(CLI::App& app, Action& action);            // ops_command.cc
+void AddExplainCommand(CLI::App& app, Action& action);        // explain_command.cc
+void AddCompletionCommand(CLI::App& app, Action& action);     // completion_command.cc
 
 }  // namespace reusescope::cli
 

@@ -220,7 +220,9 @@ absl::StatusOr<Comparison> Compare(const CompareOptions& options) {
       }
       RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.models[m]));
       RS_ASSIGN_OR_RETURN(const Analysis analysis, Analyze(std::move(model), analysis_options));
-      column.name = absl::StrCat(analysis.facts.file, at);
+      // One model at several sizes needs no name.
+      const bool sizes_alone = options.models.size() == 1 && !at.empty();
+      column.name = sizes_alone ? at.substr(1) : absl::StrCat(analysis.facts.file, at);
       RS_ASSIGN_OR_RETURN(Report report, MakeReport(analysis, options.devices, {.bare_peak = options.bare_peak}));
       Table table(report);
       table.AddAll();

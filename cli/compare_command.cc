@@ -94,10 +94,10 @@ void AddComparedThings(CLI::App& app, CompareCommand& command) {
       ->option_text("SIZES")
       ->group("Workload");
   app.add_option("--fail-if", command.bars,
-                 "Exit with code 3 when a metric's ratio to the first crosses this; repeatable")
+                 "Exit with code 3 when the ratio of a metric to the first crosses this; repeatable")
       ->check(ChecksWith(ParseBar))
       ->allow_extra_args(false)
-      ->option_text("'METRIC > RATIO'")
+      ->option_text("METRIC>RATIO")
       ->group("Output");
 }
 

@@ -72,7 +72,8 @@ constexpr Term kGlossary[] = {
      "", "option: --loss; JSON: settings.loss"},
     {"optimizer", Topic::kTraining, "optimizer-state,states,update",
      "The update rule and what it keeps per parameter across steps.",
-     "sgd: 0 states, momentum: 1, adam and adamw: 2, each as large as the parameter (32-bit under amp)",
+     "sgd: 0 states, momentum, adagrad and rmsprop: 1, adam, adamw and lamb: 2, each as large as the parameter (32-bit "
+     "under amp)",
      "option: --optimizer; JSON: memory.optimizer_state_bytes"},
     {"parameter", Topic::kTraining, "parameters,weight,weights",
      "A trained tensor of the model; tied weights count once. Running statistics, scalars and folded constants are "

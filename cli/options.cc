@@ -35,6 +35,38 @@ absl::Status BadShape(absl::string_view text) {
       absl::StrCat("'", Printable(text), "' is not NAME=SHAPE, for example pixels=1x3x224x224"));
 }
 
+void AddTrainingOptions(CLI::App& command, AnalysisOptions& analysis) {
+  AddChoice<Mode>(command, "--mode", analysis.mode, {{"training", Mode::kTraining}, {"inference", Mode::kInference}},
+                  "What runs", "training")
+      ->group(kWorkloadGroup);
+  AddChoice<PrecisionMode>(command, "--precision", analysis.precision,
+                           {{"fp32", PrecisionMode::kFp32},
+                            {"tf32", PrecisionMode::kTf32},
+                            {"fp16", PrecisionMode::kFp16},
+                            {"bf16", PrecisionMode::kBf16},
+                            {"amp-fp16", PrecisionMode::kAmpFp16},
+                            {"amp-bf16", PrecisionMode::kAmpBf16}},
+                           "Arithmetic and width of values", "fp32")
+      ->group(kWorkloadGroup);
+  AddChoice<Optimizer>(command, "--optimizer", analysis.optimizer, OptimizerChoices(), "Update rule of the parameters",
+                       "adamw")
+      ->group(kWorkloadGroup);
+  AddLossOption(command, analysis, "auto");
+}
+
+void AddGraphOptions(CLI::App& command, AnalysisOptions& analysis) {
+  AddRecognizeOption(command, analysis);
+  AddChoice<UpdateOrder>(command, "--update-order", analysis.update_order,
+                         {{"end", UpdateOrder::kEnd}, {"eager", UpdateOrder::kEager}},
+                         "Updates at the end, or each as soon as its gradient is complete", "end")
+      ->group(kGraphGroup);
+  AddChoice<int>(command, "--dropout-mask", analysis.dropout_mask_bytes, {{"cpu", 4}, {"cuda", 1}},
+                 "Width of PyTorch's dropout masks in the eager stash: 4 bytes or 1", "cuda")
+      ->group(kGraphGroup);
+}
+
+}  // namespace
+
 void AddShapeOptions(CLI::App& command, AnalysisOptions& analysis) {
   command
       .add_option_function<std::vector<std::string>>(
@@ -65,39 +97,9 @@ void AddShapeOptions(CLI::App& command, AnalysisOptions& analysis) {
             for (const std::string& text : texts) analysis.shapes.trip_counts.insert(*ParseDimension(text));
           },
           "How often a Loop runs, by the name of its node; repeatable")
-      ->check(Checks(ParseDimension))
+      ->check(ChecksWith(ParseDimension))
       ->allow_extra_args(false)
       ->option_text("NAME=N")
-      ->group(kWorkloadGroup);
-}
-
-void AddTrainingOptions(CLI::App& command, AnalysisOptions& analysis) {
-  AddChoice<Mode>(command, "--mode", analysis.mode, {{"training", Mode::kTraining}, {"inference", Mode::kInference}},
-                  "What runs", "training")
-      ->group(kWorkloadGroup);
-  AddChoice<PrecisionMode>(command, "--precision", analysis.precision,
-                           {{"fp32", PrecisionMode::kFp32},
-                            {"tf32", PrecisionMode::kTf32},
-                            {"fp16", PrecisionMode::kFp16},
-                            {"bf16", PrecisionMode::kBf16},
-                            {"amp-fp16", PrecisionMode::kAmpFp16},
-                            {"amp-bf16", PrecisionMode::kAmpBf16}},
-                           "Arithmetic and width of values", "fp32")
-      ->group(kWorkloadGroup);
-  AddChoice<Optimizer>(command, "--optimizer", analysis.optimizer,
-                       {{"sgd", Optimizer::kSgd},
-                        {"momentum", Optimizer::kMomentum},
-                        {"adam", Optimizer::kAdam},
-                        {"adamw", Optimizer::kAdamW}},
-                       "Update rule of the parameters", "adamw")
-      ->group(kWorkloadGroup);
-  AddChoice<Loss>(command, "--loss", analysis.loss,
-                  {{"auto", Loss::kAuto},
-                   {"none", Loss::kNone},
-                   {"sum", Loss::kSum},
-                   {"mse", Loss::kMse},
-                   {"cross-entropy", Loss::kCrossEntropy}},
-                  "Loss on the first float output; none seeds the gradient of every float output", "auto")
       ->group(kWorkloadGroup);
 }
 
@@ -112,20 +114,28 @@ void AddParameterFilters(CLI::App& command, AnalysisOptions& analysis) {
       ->group(kWorkloadGroup);
 }
 
-void AddGraphOptions(CLI::App& command, AnalysisOptions& analysis) {
+void AddLossOption(CLI::App& command, AnalysisOptions& analysis, const std::string& default_word) {
+  AddChoice<Loss>(command, "--loss", analysis.loss,
+                  {{"auto", Loss::kAuto},
+                   {"none", Loss::kNone},
+                   {"sum", Loss::kSum},
+                   {"mse", Loss::kMse},
+                   {"cross-entropy", Loss::kCrossEntropy}},
+                  "Loss on the first float output; none seeds the gradient of every float output", default_word)
+      ->group(kWorkloadGroup);
+}
+
+void AddRecognizeOption(CLI::App& command, AnalysisOptions& analysis) {
   AddChoice<bool>(command, "--recognize", analysis.recognize, {{"on", true}, {"off", false}},
                   "Rebuild what exporters took apart (GELU, layer norm, ...)", "on")
       ->group(kGraphGroup);
-  AddChoice<UpdateOrder>(command, "--update-order", analysis.update_order,
-                         {{"end", UpdateOrder::kEnd}, {"eager", UpdateOrder::kEager}},
-                         "Updates at the end, or each as soon as its gradient is complete", "end")
-      ->group(kGraphGroup);
-  AddChoice<int>(command, "--dropout-mask", analysis.dropout_mask_bytes, {{"cpu", 4}, {"cuda", 1}},
-                 "Width of PyTorch's dropout masks in the eager stash: 4 bytes or 1", "cuda")
-      ->group(kGraphGroup);
 }
 
-}  // namespace
+std::vector<std::pair<std::string, Optimizer>> OptimizerChoices() {
+  return {{"sgd", Optimizer::kSgd},     {"momentum", Optimizer::kMomentum}, {"adam", Optimizer::kAdam},
+          {"adamw", Optimizer::kAdamW}, {"adagrad", Optimizer::kAdagrad},   {"rmsprop", Optimizer::kRmsprop},
+          {"lamb", Optimizer::kLamb}};
+}
 
 CLI::Validator OneOf(std::vector<std::string> choices) {
   const std::string description = absl::StrCat("{", absl::StrJoin(choices, ","), "}");
@@ -153,6 +163,29 @@ absl::StatusOr<std::pair<std::string, int64_t>> ParseDimension(absl::string_view
   }
   RS_ASSIGN_OR_RETURN(const int64_t size, ParsePositive(text.substr(equals + 1)));
   return std::make_pair(std::string(text.substr(0, equals)), size);
+}
+
+absl::StatusOr<std::pair<std::string, double>> ParseSetting(absl::string_view text) {
+  const size_t equals = text.rfind('=');
+  double value = 0;
+  if (equals == absl::string_view::npos || equals == 0 || !absl::SimpleAtod(text.substr(equals + 1), &value)) {
+    return absl::InvalidArgumentError(absl::StrCat("'", Printable(text), "' is not NAME=X, for example beta2=0.95"));
+  }
+  return std::make_pair(std::string(text.substr(0, equals)), value);
+}
+
+void AddOptimizerSettings(CLI::App& command, AnalysisOptions& analysis) {
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--optimizer-setting",
+          [&](const std::vector<std::string>& texts) {
+            for (const std::string& text : texts) analysis.optimizer_settings.push_back(*ParseSetting(text));
+          },
+          "A setting under PyTorch's name, instead of PyTorch's default: weight_decay, beta2, eps, ...; repeatable")
+      ->check(ChecksWith(ParseSetting))
+      ->allow_extra_args(false)
+      ->option_text("NAME=X")
+      ->group(kWorkloadGroup);
 }
 
 absl::StatusOr<std::pair<std::string, Shape>> ParseInputShape(absl::string_view text) {

@@ -38,6 +38,16 @@ CLI::Validator ChecksWith(Parser parser) {
   return CLI::Validator([parser](std::string& text) { return std::string(parser(text).status().message()); }, "");
 }
 
+// Parts of it, for commands that differ in the rest: --dim, --input, --trip-count; --freeze, --train; --loss;
+// --recognize.
+void AddShapeOptions(CLI::App& command, AnalysisOptions& analysis);
+void AddParameterFilters(CLI::App& command, AnalysisOptions& analysis);
+void AddLossOption(CLI::App& command, AnalysisOptions& analysis, const std::string& default_word);
+void AddRecognizeOption(CLI::App& command, AnalysisOptions& analysis);
+void AddOptimizerSettings(CLI::App& command, AnalysisOptions& analysis);
+// The words of --optimizer and what they mean.
+std::vector<std::pair<std::string, Optimizer>> OptimizerChoices();
+
 // --color=auto|always|never, and the help flag.
 void AddCommonOptions(CLI::App& command, ColorMode& color);
 
@@ -72,6 +82,7 @@ CLI::Option* AddChoice(CLI::App& command, const std::string& flag, T& target,
 // Parsers of single values; kInvalidArgument says what was expected.
 absl::StatusOr<int64_t> ParsePositive(absl::string_view text);
 absl::StatusOr<std::pair<std::string, int64_t>> ParseDimension(absl::string_view text);  // "sequence=128"
+absl::StatusOr<std::pair<std::string, double>> ParseSetting(absl::string_view text);     // "beta2=0.95"
 absl::StatusOr<std::pair<std::string, Shape>> ParseInputShape(absl::string_view text);   // "pixels=1x3x224x224"
 
 }  // namespace reusescope::cli

@@ -5,8 +5,7 @@
 //   external.Read({"weights.bin", 4096, 64}, 64)   -> the 64 bytes, or nullopt when the file is not there
 //
 // Files need not exist. A location is a relative path without "..": anything else is refused, whether or not it is
-// read; a location that reaches a file outside the folder through a symbolic link is refused when it would be read. At
-// most kMaxLiteralBytes are read at a time.
+// read; a location that reaches a file outside the folder through a symbolic link is refused when it would be read.
 //
 // Errors: kInvalidArgument with found and expected, for such locations, for offsets and lengths that are no numbers or
 // reach beyond the end of the file.
@@ -44,7 +43,9 @@ class ExternalData {
 
   static absl::Status CheckLocation(absl::string_view location);
 
-  // `bytes` bytes of the range; nullopt when the file is not there. REQUIRES: 0 <= bytes <= kMaxLiteralBytes.
+  const std::string& folder() const { return folder_; }
+
+  // `bytes` bytes of the range; nullopt when the file is not there. REQUIRES: bytes >= 0.
   absl::StatusOr<std::optional<std::string>> Read(const ExternalRange& range, int64_t bytes) const;
 
  private:

@@ -19,6 +19,7 @@
 #include "importer/module_path.h"
 #include "importer/onnx_loader.h"
 #include "importer/onnx_skim.h"
+#include "importer/raise_opset.h"
 #include "importer/text_model.h"
 
 namespace reusescope {
@@ -90,8 +91,12 @@ absl::StatusOr<std::string> ReadGraph(ByteSource& source) {
   return SkimOnnx(source);
 }
 
-absl::StatusOr<Model> Load(ByteSource& source, const ExternalData& external, absl::string_view file_name) {
-  RS_ASSIGN_OR_RETURN(const std::string skimmed, ReadGraph(source));
+absl::StatusOr<Model> Load(ByteSource& source, const ExternalData& external, absl::string_view file_name,
+                           const LoadOptions& options = {}) {
+  RS_ASSIGN_OR_RETURN(std::string skimmed, ReadGraph(source));
+  if (options.min_opset > 0) {
+    RS_ASSIGN_OR_RETURN(skimmed, RaiseOpset(std::move(skimmed), options.min_opset));
+  }
   RS_ASSIGN_OR_RETURN(Model model, LoadOnnx(skimmed, external));
   model.file = std::string(file_name);
   AssignModulesFromNodeNames(model.graph);
@@ -102,14 +107,14 @@ absl::StatusOr<Model> Load(ByteSource& source, const ExternalData& external, abs
 
 }  // namespace
 
-absl::StatusOr<Model> LoadModel(const std::string& path) {
+absl::StatusOr<Model> LoadModel(const std::string& path, const LoadOptions& options) {
   const std::filesystem::path file(path);
   const std::string name = file.filename().string();
   absl::StatusOr<ByteSource> source = ByteSource::OpenFile(path);
   if (absl::IsNotFound(source.status())) return NotFound(path);
   if (!source.ok()) return Annotate(source.status(), path);
   const ExternalData external(file.has_parent_path() ? file.parent_path().string() : ".");
-  absl::StatusOr<Model> model = Load(*source, external, name);
+  absl::StatusOr<Model> model = Load(*source, external, name, options);
   return model.ok() ? std::move(model) : Annotate(model.status(), name);
 }
 

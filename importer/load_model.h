@@ -25,7 +25,11 @@
 
 namespace reusescope {
 
-absl::StatusOr<Model> LoadModel(const std::string& path);
+struct LoadOptions {
+  int min_opset = 0;  // of ai.onnx: an earlier model is raised to it (importer/raise_opset.h)
+};
+
+absl::StatusOr<Model> LoadModel(const std::string& path, const LoadOptions& options = {});
 // The same from memory; external data counts as absent. `file_name` is for messages and Model::file.
 absl::StatusOr<Model> LoadModelFromBytes(absl::string_view bytes, absl::string_view file_name);
 

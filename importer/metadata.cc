@@ -63,6 +63,22 @@ bool IsDottedName(absl::string_view name) {
   });
 }
 
+namespace {
+
+// The only dotted name, if it is called like a weight and not a state that is stored beside; else "".
+std::string SoleParameter(const std::vector<std::string>& sources) {
+  std::string found;
+  for (const std::string& source : sources) {
+    if (!IsDottedName(source)) continue;
+    const bool trained = absl::EndsWith(source, ".weight") || absl::EndsWith(source, ".bias");
+    if (!found.empty() || !trained) return "";
+    found = source;
+  }
+  return found;
+}
+
+}  // namespace
+
 InitializerClass ClassifyInitializer(const InitializerMetadata& metadata, absl::string_view name, DType dtype) {
   if (!metadata.input_spec_kind.empty()) {
     const bool parameter = metadata.input_spec_kind == "PARAMETER";
@@ -73,6 +89,11 @@ InitializerClass ClassifyInitializer(const InitializerMetadata& metadata, absl::
     if (sources.has_value() && sources->size() == 1 && IsDottedName(sources->front())) {
       const bool parameter = IsFloatingPoint(dtype) && !IsStateOfNormalization(sources->front());
       return {parameter ? ValueKind::kParameter : ValueKind::kBuffer, KindEvidence::kMetadata, sources->front()};
+    }
+    // Made of one parameter and of constants alone, a position table of which rows are taken, say: trained as it is.
+    const std::string parameter = sources.has_value() ? SoleParameter(*sources) : "";
+    if (!parameter.empty() && IsFloatingPoint(dtype)) {
+      return {ValueKind::kParameter, KindEvidence::kMetadata, parameter};
     }
     if (sources.has_value()) return {ValueKind::kConstant, KindEvidence::kMetadata, ""};
   }

@@ -74,6 +74,7 @@ struct Value {
   StorageId storage = kNoStorage;
   int32_t literal = -1;       // index into Graph::literals when the (small) value is known; see Graph::literal()
   std::string original_name;  // of a parameter, where the file still knows it ("layer1.0.conv1.weight"); else ""
+  std::string payload_of;     // the stored tensor whose numbers this one has, where that is another; else ""
   // Symbolic dimensions as declared by the file, parallel to type.shape ("" where the file gives a number); else empty.
   std::vector<std::string> dim_symbols;
 };
@@ -99,6 +100,7 @@ struct Node {
   std::string module;    // path in the model's module tree ("layer1.0.conv1"); "" when the file tells nothing
   Phase phase = Phase::kForward;
   NodeId forward_node = kNoNode;  // of a backward node
+  int saved_outputs = 0;          // trailing outputs that backward alone reads and the operator itself has not
 };
 
 // Forward nodes that Recognize knows to belong together without fusing them, for example scores, mask, softmax and

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -21,7 +22,6 @@ void VisitCounts(Table& cost, Visitor visit) {
     visit(kernel.transcendentals);
     visit(kernel.read_bytes);
     visit(kernel.write_bytes);
-    visit(kernel.reused_bytes);
   }
   for (auto& touch : cost.touches) visit(touch.bytes);
   for (auto& storage : cost.storages) visit(storage.bytes);
@@ -34,8 +34,8 @@ std::vector<int64_t> CountsOf(const CostTable& cost) {
 }
 
 absl::Status NotAffine(absl::string_view what, size_t index, int64_t batch) {
-  return absl::FailedPreconditionError(
-      absl::StrCat("costs are not affine in the batch: ", what, " ", index, " leaves the line at batch ", batch));
+  return absl::FailedPreconditionError(absl::StrCat("costs are not of a known form in the batch: ", what, " ", index,
+                                                    " leaves the line at batch ", batch));
 }
 
 // Do the two steps run the same kernels on the same storages?
@@ -60,12 +60,10 @@ absl::Status CheckSameStep(const BatchPoint& a, const BatchPoint& b) {
   return absl::OkStatus();
 }
 
-// slope * steps + base == value, without overflow?
-bool OnLine(int64_t base, int64_t slope, int64_t steps, int64_t value) {
+// base + slope * steps, and nullopt where int64 does not hold it.
+std::optional<int64_t> OnLine(int64_t base, int64_t slope, int64_t steps) {
   const auto rise = CheckedMultiply(slope, steps);
-  if (!rise) return false;
-  const auto sum = CheckedAdd(base, *rise);
-  return sum.has_value() && *sum == value;
+  return rise ? CheckedAdd(base, *rise) : rise;
 }
 
 int64_t AliveBytes(const MemorySample& sample, const MemoryShare& share) {
@@ -84,13 +82,26 @@ MemorySample SlopeOf(const MemorySample& low, const MemorySample& high, int64_t 
   return slope;
 }
 
-bool OnLine(const MemorySample& base, const MemorySample& slope, int64_t steps, const MemorySample& value) {
+bool IsOnLine(const MemorySample& base, const MemorySample& slope, int64_t steps, const MemorySample& value) {
   for (int kind = 0; kind < kNumMemoryKinds; ++kind) {
     const int64_t grows = slope.bytes_by_kind[kind];
-    const bool line = grows >= 0 && OnLine(base.bytes_by_kind[kind], grows, steps, value.bytes_by_kind[kind]);
-    if (!line) return false;
+    const auto alive = OnLine(base.bytes_by_kind[kind], grows, steps);
+    if (grows < 0 || !alive || *alive != value.bytes_by_kind[kind]) return false;
   }
   return true;
+}
+
+// The line through two points, count by count. Empty where the difference is no whole number of steps or falls.
+std::vector<BatchLine> LinesThrough(const BatchPoint& low, const BatchPoint& high) {
+  const std::vector<int64_t> at_low = CountsOf(low.cost), at_high = CountsOf(high.cost);
+  const int64_t step = high.batch - low.batch;
+  std::vector<BatchLine> lines;
+  for (size_t i = 0; i < at_low.size(); ++i) {
+    const int64_t rise = at_high[i] - at_low[i];
+    if (rise < 0 || rise % step != 0) return {};
+    lines.push_back({at_low[i], rise / step});
+  }
+  return lines;
 }
 
 }  // namespace
@@ -103,43 +114,69 @@ int64_t PeakBytes(absl::Span<const MemorySample> timeline, const MemoryShare& sh
 
 absl::StatusOr<BatchScaling> BatchScaling::Fit(absl::Span<const BatchPoint> points) {
   if (points.size() < 2) return absl::InvalidArgumentError("batch scaling: found fewer than two points");
+  for (size_t p = 1; p < points.size(); ++p) {
+    if (points[p].batch <= points[p - 1].batch) {
+      return absl::InvalidArgumentError("batch scaling: found batches that do not ascend");
+    }
+    RS_RETURN_IF_ERROR(CheckSameStep(points[0], points[p]));
+  }
   const BatchPoint &low = points[0], &high = points[1];
-  const int64_t step = high.batch - low.batch;
-  if (step <= 0) return absl::InvalidArgumentError("batch scaling: found batches that do not ascend");
   BatchScaling scaling;
   scaling.base_ = low;
-  RS_RETURN_IF_ERROR(CheckSameStep(low, high));
-  const std::vector<int64_t> base = CountsOf(low.cost);
-  scaling.slopes_ = CountsOf(high.cost);
-  for (size_t i = 0; i < base.size(); ++i) scaling.slopes_[i] = (scaling.slopes_[i] - base[i]) / step;
+  scaling.near_ = LinesThrough(low, high);
+  const bool bends = points.size() >= 4;
+  scaling.far_ = bends ? LinesThrough(points[points.size() - 2], points.back()) : scaling.near_;
+  scaling.far_batch_ = bends ? points[points.size() - 2].batch : low.batch;
+  if (scaling.near_.empty() || scaling.far_.empty()) return NotAffine("a count, after", 0, points.back().batch);
   for (size_t k = 0; k < low.timeline.size(); ++k) {
-    scaling.alive_slope_.push_back(SlopeOf(low.timeline[k], high.timeline[k], step));
+    scaling.alive_slope_.push_back(SlopeOf(low.timeline[k], high.timeline[k], high.batch - low.batch));
   }
-  for (const BatchPoint& point : points.subspan(1)) {
-    RS_RETURN_IF_ERROR(CheckSameStep(low, point));
-    const std::vector<int64_t> counts = CountsOf(point.cost);
-    const int64_t steps = point.batch - low.batch;
-    for (size_t i = 0; i < counts.size(); ++i) {
-      const bool line = scaling.slopes_[i] >= 0 && OnLine(base[i], scaling.slopes_[i], steps, counts[i]);
-      if (!line) return NotAffine("count", i, point.batch);
-    }
-    for (size_t k = 0; k < low.timeline.size(); ++k) {
-      const bool line = OnLine(low.timeline[k], scaling.alive_slope_[k], steps, point.timeline[k]);
-      if (!line) return NotAffine("what is alive at kernel", k, point.batch);
-    }
-  }
+  for (const BatchPoint& point : points) RS_RETURN_IF_ERROR(scaling.Check(point));
   return scaling;
+}
+
+absl::Status BatchScaling::Check(const BatchPoint& point) const {
+  RS_RETURN_IF_ERROR(CheckSameStep(base_, point));
+  const std::vector<int64_t> counts = CountsOf(point.cost);
+  for (size_t i = 0; i < counts.size(); ++i) {
+    const auto count = CountAt(i, point.batch);
+    if (!count || *count != counts[i]) return NotAffine("count", i, point.batch);
+  }
+  const int64_t steps = point.batch - base_.batch;
+  for (size_t k = 0; k < base_.timeline.size(); ++k) {
+    const bool line = IsOnLine(base_.timeline[k], alive_slope_[k], steps, point.timeline[k]);
+    if (!line) return NotAffine("what is alive at kernel", k, point.batch);
+  }
+  return absl::OkStatus();
+}
+
+std::optional<int64_t> BatchScaling::CountAt(size_t index, int64_t batch) const {
+  const auto near = OnLine(near_[index].count, near_[index].slope, batch - base_.batch);
+  const auto far = OnLine(far_[index].count, far_[index].slope, batch - far_batch_);
+  return near && far ? std::min(near, far) : std::nullopt;
+}
+
+std::optional<int64_t> BatchScaling::FirstBend() const {
+  std::optional<int64_t> first;
+  for (size_t i = 0; i < near_.size(); ++i) {
+    const int64_t closer = near_[i].slope - far_[i].slope;
+    const auto far_at_base = OnLine(far_[i].count, far_[i].slope, base_.batch - far_batch_);
+    if (closer <= 0 || !far_at_base) continue;
+    const int64_t bend = base_.batch + (*far_at_base - near_[i].count) / closer;
+    first = std::min(first.value_or(bend), bend);
+  }
+  return first;
 }
 
 absl::StatusOr<CostTable> BatchScaling::CostAt(int64_t batch) const {
   CostTable cost = base_.cost;
+  for (KernelCost& kernel : cost.kernels) kernel.reused_operands = 0, kernel.reused_bytes = 0;
   size_t next = 0;
   bool fits = true;
   VisitCounts(cost, [&](int64_t& count) {
-    const auto rise = CheckedMultiply(slopes_[next++], batch - base_.batch);
-    const auto sum = rise ? CheckedAdd(count, *rise) : rise;
-    fits = fits && sum.has_value();
-    count = sum.value_or(0);
+    const auto at_batch = CountAt(next++, batch);
+    fits = fits && at_batch.has_value();
+    count = at_batch.value_or(0);
   });
   if (!fits) return absl::OutOfRangeError(absl::StrCat("a count exceeds int64 at batch ", batch));
   return cost;

@@ -4,13 +4,13 @@
 //   scaling.CostAt(64)                       the cost table at 64 samples, to the last byte
 //   scaling.LargestBatch(80'000'000'000)     the largest batch whose peak is at most that
 //
-//   count(b) = constant + slope * b          each MAC, FLOP and byte count of each kernel, each byte alive at each
-//   kernel
+//   count(b) = min(near line, far line)      each MAC, FLOP and byte count of each kernel
+//   alive(b) = constant + slope * b          the bytes of each kind alive at each kernel
 //
-// The first two points give constant and slope; every further point must agree in every count, or Fit refuses. So a
-// dimension that is rounded, clamped or squared somewhere is found out as soon as one of the points shows it; take a
-// far one, beyond whatever will be asked. Counts at batch 1 may differ (an axis of size 1 broadcasts): start at 2 and
-// keep batch 1 apart.
+// The near line goes through the first two points, the far line through the last two of four or more. Mostly they are
+// one; they differ where an embedding is read whole once there are as many tokens as it has rows. Every point must
+// agree in every count, or Fit refuses: take the last two far out, beyond whatever will be asked, and Check one near
+// FirstBend. Counts at batch 1 may differ (an axis of size 1 broadcasts): start at 2 and keep batch 1 apart.
 //
 // The peak is that of ComputeMemory. MemoryShare divides parts of it among devices (ZeRO: Rajbhandari et al. 2020).
 
@@ -19,6 +19,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -45,13 +46,24 @@ struct MemoryShare {
 // The most bytes alive at once.
 int64_t PeakBytes(absl::Span<const MemorySample> timeline, const MemoryShare& share = {});
 
+// A count and by how much it grows with each sample.
+struct BatchLine {
+  int64_t count = 0;
+  int64_t slope = 0;
+};
+
 class BatchScaling {
  public:
   // REQUIRES: at least two points, batches ascending. kFailedPrecondition names the first kernel whose counts, or whose
-  // touches, are not those of the line through the first two points, or fall with the batch.
+  // touches, are not of the form above, or fall with the batch.
   static absl::StatusOr<BatchScaling> Fit(absl::Span<const BatchPoint> points);
 
-  // REQUIRES: batch >= the first point's. kOutOfRange when a count exceeds int64.
+  // kFailedPrecondition when the point is not on it.
+  absl::Status Check(const BatchPoint& point) const;
+  // The last whole batch on the near line of the first count that leaves it; nullopt when none does.
+  std::optional<int64_t> FirstBend() const;
+  // Without what is known of reuse inside kernels, which is 0. REQUIRES: batch >= the first point's. kOutOfRange when a
+  // count exceeds int64.
   absl::StatusOr<CostTable> CostAt(int64_t batch) const;
   // Of the kernel where most is alive.
   int64_t PeakBytesAt(int64_t batch, const MemoryShare& share = {}) const;
@@ -61,8 +73,11 @@ class BatchScaling {
   int64_t first_batch() const { return base_.batch; }
 
  private:
+  std::optional<int64_t> CountAt(size_t index, int64_t batch) const;
+
   BatchPoint base_;
-  std::vector<int64_t> slopes_;            // of the counts of base_.cost, in the order of VisitCounts
+  std::vector<BatchLine> near_, far_;  // of the counts of base_.cost, in the order of VisitCounts
+  int64_t far_batch_ = 0;
   std::vector<MemorySample> alive_slope_;  // of base_.timeline
 };
 

@@ -17,10 +17,13 @@
 // its gradient is the rotation back.
 
 #include <algorithm>
+#include <limits>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
 #include "analysis/ops/attention_builder.h"
+#include "analysis/ops/bodies.h"
 #include "analysis/ops/gradient_context.h"
 #include "analysis/ops/kernels.h"
 #include "analysis/ops/lower_context.h"
@@ -69,8 +72,16 @@ absl::Status LowerAttention(LowerContext& ctx) {
   const int64_t queries = build.ShapeOf(attention.q)[2], keys = build.ShapeOf(attention.k)[2];
   if (ctx.I(3) != kNoValue) attention.masks.push_back(build.PadKeys(ctx.I(3), keys));
   const bool window = attributes.Int("left_window_size", -1) >= 0 || attributes.Int("right_window_size", -1) >= 0;
-  if (window || attributes.Int("is_causal", 0) != 0) {
-    attention.masks.push_back(build.PositionMask(queries, keys, build.DTypeOf(attention.q)));
+  const bool causal = attributes.Int("is_causal", 0) != 0;
+  if (window || causal) {
+    const int64_t past = ctx.I(4) == kNoValue ? 0 : build.ShapeOf(ctx.I(4))[2];
+    const int64_t right = attributes.Int("right_window_size", -1);
+    attention.masks.push_back(build.PositionMask({.queries = queries,
+                                                  .keys = keys,
+                                                  .past = past,
+                                                  .left = attributes.Int("left_window_size", -1),
+                                                  .right = causal && right != 0 ? 0 : right},
+                                                 build.DTypeOf(attention.q)));
   }
   if (ctx.I(6) != kNoValue) attention.masks.push_back(LengthMask(ctx, build, ctx.I(6), keys));
   attention.scale = attributes.Float("scale", 0);
@@ -80,6 +91,68 @@ absl::Status LowerAttention(LowerContext& ctx) {
   SetLoweredOutput(ctx, build, 3, ScoresAt(attention, attributes.Int("qk_matmul_output_mode", 0)));
   SetLoweredOutput(ctx, build, 0, packed ? build.MergeHeads(attention.product) : attention.product);
   ctx.AddRegion("attention");
+  return absl::OkStatus();
+}
+
+// Zero where key k may be seen from query q: past + q - left <= k <= past + q + right, a bound of -1 meaning none.
+absl::Status PositionMaskBody(BodyBuilder& body) {
+  const Shape& shape = body.OutShape(0);
+  const int64_t left = body.attributes().Int("left", -1), right = body.attributes().Int("right", -1);
+  const auto range = [&](int64_t begin, int64_t count, const Shape& as) {
+    return body.Reshape(body.Op("Range", {body.Int(begin), body.Int(begin + count), body.Int(1)}), as);
+  };
+  const Expr distance =
+      range(0, shape[1], {1, shape[1]}) - range(body.attributes().Int("past", 0), shape[0], {shape[0], 1});
+  const DType dtype = body.node().OutType(0).dtype;
+  const Expr masked = body.Scalar(dtype, -std::numeric_limits<double>::infinity());
+  Expr mask = body.Zeros(dtype, shape);
+  if (right >= 0) mask = body.Where(body.Greater(distance, body.Int(right)), masked, mask);
+  if (left >= 0) mask = body.Where(body.Less(distance, body.Int(-left)), masked, mask);
+  body.Out(0, mask);
+  return absl::OkStatus();
+}
+
+// X of rotary embedding seen as heads: [B, heads, S, D]; and back. Slot of X, cos and sin; the rest as the operator.
+Expr Rotate(BodyBuilder& body, bool back) {
+  const Shape& shape = body.InShape(0);
+  const bool packed = shape.size() == 3;
+  const int64_t heads = packed ? body.attributes().Int("num_heads", 0) : shape[1];
+  const int64_t batch = shape[0], steps = packed ? shape[1] : shape[2];
+  const int64_t size = packed ? shape[2] / heads : shape[3];
+  Expr x = body.In(0);
+  if (packed) x = body.Transpose(body.Reshape(x, {batch, steps, heads, size}), {0, 2, 1, 3});
+  int64_t rotated = body.attributes().Int("rotary_embedding_dim", 0);
+  if (rotated <= 0 || rotated > size) rotated = size;
+  const int64_t half = rotated / 2;
+  const auto table = [&](int i) {
+    const Expr rows = body.In(3) ? body.Op("Gather", {body.In(i), body.In(3)}) : body.In(i);
+    return body.Reshape(rows, {batch, 1, steps, half});
+  };
+  const Expr cos = table(1), sin = back ? -table(2) : table(2);
+  const bool interleaved = body.attributes().Int("interleaved", 0) != 0;
+  const auto part = [&](int64_t first) {
+    return interleaved ? body.Slice(x, {first}, {rotated}, {3}, {2})
+                       : body.Slice(x, {first * half}, {(first + 1) * half}, {3});
+  };
+  const Expr a = part(0), b = part(1);
+  const Expr real = a * cos - b * sin, imaginary = a * sin + b * cos;
+  std::vector<Expr> parts = {real, imaginary};
+  if (interleaved) {
+    const Shape pairs = {batch, heads, steps, half, 1};
+    const Expr stacked[] = {body.Reshape(real, pairs), body.Reshape(imaginary, pairs)};
+    parts = {body.Reshape(body.Concat(stacked, 4), {batch, heads, steps, rotated})};
+  }
+  if (rotated < size) parts.push_back(body.Slice(x, {rotated}, {size}, {3}));
+  const Expr turned = body.Concat(parts, 3);
+  return packed ? body.Reshape(body.Transpose(turned, {0, 2, 1, 3}), shape) : turned;
+}
+
+absl::Status RotaryBody(BodyBuilder& body) {
+  body.Out(0, Rotate(body, /*back=*/false));
+  return absl::OkStatus();
+}
+absl::Status RotaryGradBody(BodyBuilder& body) {
+  body.Out(0, Rotate(body, /*back=*/true));
   return absl::OkStatus();
 }
 
@@ -166,6 +239,7 @@ void RegisterAttention(OpRegistry& registry) {
       {.type = "RotaryEmbedding",
        .kernel = RotaryKernel,
        .gradient = RotaryGradient,
+       .body = RotaryBody,
        .differentiable_inputs = 0b1,
        .eager_saves = RotarySaves},
       {.domain = "ai.onnx.preview",
@@ -177,7 +251,13 @@ void RegisterAttention(OpRegistry& registry) {
       {.domain = kReuseScopeDomain,
        .type = "RotaryEmbeddingGrad",
        .kernel = RotaryKernel,
+       .body = RotaryGradBody,
        .not_differentiable = "a gradient itself"},
+      {.domain = kReuseScopeDomain,
+       .type = "PositionMask",
+       .kernel = NoKernel,
+       .body = PositionMaskBody,
+       .not_differentiable = "depends on positions alone"},
   };
   for (const OpSemantics& row : rows) registry.Add(row);
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "analysis/ops/bodies.h"
 
 namespace reusescope {
 
@@ -59,10 +60,7 @@ ValueId SetLoweredOutput(LowerContext& ctx, AttentionBuilder& build, int j, Valu
 ValueId LengthMask(LowerContext& ctx, AttentionBuilder& build, ValueId lengths, int64_t keys) {
   const int64_t batch = build.ShapeOf(lengths)[0];
   const ValueId column = build.Reshape(lengths, {batch, 1, 1, 1});
-  Literal positions;
-  positions.dtype = build.DTypeOf(lengths);
-  positions.shape = {keys};
-  const ValueId range = ctx.Constant("positions", std::move(positions));
+  const ValueId range = ctx.Constant("positions", Literal::Ints({keys}, Range(keys), build.DTypeOf(lengths)));
   return ctx.Emit("Less", {range, column}, Type::Tensor(DType::kBool, {batch, 1, 1, keys}));
 }
 

@@ -99,12 +99,19 @@ class AttentionBuilder {
     return ctx_.Emit("Where", {keep, zero, lowest}, Type::Tensor(dtype, ShapeOf(keep)));
   }
 
-  // A causal or sliding-window mask: a constant, whose values nobody needs.
-  ValueId PositionMask(int64_t queries, int64_t keys, DType dtype) {
-    Literal mask;
-    mask.dtype = dtype;
-    mask.shape = {queries, keys};
-    return ctx_.Constant("position_mask", std::move(mask));
+  // A causal or sliding-window mask, added to the scores: query q sees keys past + q - left to past + q + right.
+  struct Window {
+    int64_t queries = 0, keys = 0;
+    int64_t past = 0;              // keys that come before the first query
+    int64_t left = -1, right = 0;  // -1: no bound
+  };
+  ValueId PositionMask(const Window& window, DType dtype) {
+    Attributes attributes;
+    attributes.Set("past", window.past);
+    attributes.Set("left", window.left);
+    attributes.Set("right", window.right);
+    return ctx_.FoldedConstant("reusescope::PositionMask", Type::Tensor(dtype, {window.queries, window.keys}),
+                               std::move(attributes));
   }
 
   // A mask may stop short of the last keys; those are padding.

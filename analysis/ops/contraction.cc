@@ -16,6 +16,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
+#include "analysis/ops/bodies.h"
+#include "analysis/ops/conv_window.h"
 #include "analysis/ops/einsum.h"
 #include "analysis/ops/gradient_context.h"
 #include "analysis/ops/infer_rules.h"
@@ -35,37 +37,6 @@ int AddLoop(Kernel& kernel, char name, int64_t trip) {
 
 Access AffineAccess(Role role, bool is_output, int slot) {
   return {.role = role, .is_output = is_output, .slot = slot, .reads = !is_output, .writes = is_output, .affine = true};
-}
-
-// Strides, dilations and leading pads of a convolution, with ONNX's defaults.
-struct Window {
-  absl::InlinedVector<int64_t, 3> stride, dilation, pad_begin;
-};
-
-// Total padding of one dimension that makes the output ceil(in / stride) (auto_pad SAME_*).
-int64_t SamePadding(int64_t in, int64_t out, int64_t stride, int64_t window) {
-  return std::max<int64_t>(0, (out - 1) * stride + window - in);
-}
-
-Window WindowOf(const OpContext& ctx, const Shape& map, const Shape& filter, const Shape& window_positions) {
-  const int dims = static_cast<int>(filter.size()) - 2;
-  const auto strides = ctx.attributes().Ints("strides");
-  const auto dilations = ctx.attributes().Ints("dilations");
-  const auto pads = ctx.attributes().Ints("pads");
-  const absl::string_view auto_pad = ctx.attributes().String("auto_pad", "NOTSET");
-  Window window;
-  for (int d = 0; d < dims; ++d) {
-    window.stride.push_back(d < static_cast<int>(strides.size()) ? std::max<int64_t>(strides[d], 1) : 1);
-    window.dilation.push_back(d < static_cast<int>(dilations.size()) ? std::max<int64_t>(dilations[d], 1) : 1);
-    int64_t pad = d < static_cast<int>(pads.size()) ? pads[d] : 0;
-    if (auto_pad == "SAME_UPPER" || auto_pad == "SAME_LOWER") {
-      const int64_t span = (filter[d + 2] - 1) * window.dilation[d] + 1;
-      const int64_t total = SamePadding(map[d + 2], window_positions[d + 2], window.stride[d], span);
-      pad = auto_pad == "SAME_UPPER" ? total / 2 : (total + 1) / 2;
-    }
-    window.pad_begin.push_back(pad);
-  }
-  return window;
 }
 
 // The nest that Conv and ConvTranspose share. `map` is the side that the window slides over (X of Conv, Y of
@@ -95,7 +66,7 @@ ConvNest BuildConvNest(const OpContext& ctx, const Shape& map, const Shape& filt
   nest.map = {.affine = true, .index = {Index(n, map[0]), channel(c, map_channels, map[1])}};
   nest.point = {.affine = true, .index = {Index(n, point[0]), channel(k, point_channels, point[1])}};
   nest.filter = {.affine = true, .index = {channel(k, point_channels, filter[0]), Index(c, filter[1])}};
-  const Window window = WindowOf(ctx, map, filter, point);
+  const ConvWindow window = ConvWindowOf(ctx, map, filter, point);
   constexpr absl::string_view kPositions = "pqo", kTaps = "rst";
   for (int d = 0; d < dims; ++d) {
     const int position = AddLoop(kernel, kPositions[std::min(d, 2)], point[d + 2]);
@@ -278,10 +249,20 @@ void EmitOperandGradients(GradientContext& ctx) {
   }
 }
 
-// Gemm's C broadcasts like any addend, so its gradient is dY; SetGradient sums.
 absl::Status ContractionGradientRule(GradientContext& ctx) {
   EmitOperandGradients(ctx);
-  if (ctx.Needs(2)) ctx.SetGradient(2, ctx.GO(0));
+  return absl::OkStatus();
+}
+
+// Gemm's C broadcasts like any addend, so its gradient is beta dY; SetGradient sums.
+absl::Status GemmGradientRule(GradientContext& ctx) {
+  EmitOperandGradients(ctx);
+  if (!ctx.Needs(2)) return absl::OkStatus();
+  const double beta = ctx.node().attributes.Float("beta", 1);
+  ValueId gradient = ctx.GO(0);
+  if (beta != 1)
+    gradient = ctx.Emit("reusescope::Scale", {gradient}, ctx.GradientType(0), MakeAttributes({{"factor", beta}}));
+  ctx.SetGradient(2, gradient);
   return absl::OkStatus();
 }
 
@@ -317,22 +298,29 @@ void RegisterContraction(OpRegistry& registry) {
   add({.type = "Conv", .infer = InferConv, .kernel = ConvKernel, .gradient = ConvGradientRule});
   add({.type = "ConvTranspose", .kernel = ConvTransposeKernel, .gradient = ConvGradientRule});
   add({.type = "MatMul", .kernel = MatMulKernel, .gradient = ContractionGradientRule});
-  add({.type = "Gemm", .kernel = GemmKernel, .gradient = ContractionGradientRule});
+  add({.type = "Gemm", .kernel = GemmKernel, .gradient = GemmGradientRule});
   add({.type = "Einsum",
        .infer = InferEinsum,
        .lower = LowerLongEinsum,
        .kernel = EinsumKernel,
        .gradient = EinsumGradientRule});
-  for (absl::string_view type : {"ConvGrad", "ConvTransposeGrad", "MatMulGrad", "GemmGrad", "EinsumGrad"}) {
+  const std::pair<absl::string_view, BodyFn> gradients[] = {{"ConvGrad", ConvGradBody},
+                                                            {"ConvTransposeGrad", ConvTransposeGradBody},
+                                                            {"MatMulGrad", MatMulGradBody},
+                                                            {"GemmGrad", GemmGradBody},
+                                                            {"EinsumGrad", EinsumGradBody}};
+  for (const auto& [type, body] : gradients) {
     registry.Add({.domain = kReuseScopeDomain,
                   .type = type,
                   .kernel = ContractionGradientKernel,
+                  .body = body,
                   .not_differentiable = "a gradient itself",
                   .contraction = true});
   }
   registry.Add({.domain = kReuseScopeDomain,
                 .type = "EinsumSpread",
                 .kernel = ElementwiseKernel,
+                .body = EinsumSpreadBody,
                 .not_differentiable = "a gradient itself"});
 }
 

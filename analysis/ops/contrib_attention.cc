@@ -98,7 +98,10 @@ ValueId MaskOf(LowerContext& ctx, AttentionBuilder& build, ValueId mask, const S
     return build.Reshape(build.Cast(mask, dtype), {shape[0], 1, shape[1], shape[2]});
   }
   if (shape.size() == 1 && shape[0] == scores[0]) return LengthMask(ctx, build, mask, scores[3]);
-  return build.PositionMask(scores[2], scores[3], build.DTypeOf(ctx.I(0)));
+  Literal counted;
+  counted.dtype = build.DTypeOf(ctx.I(0));
+  counted.shape = {scores[2], scores[3]};
+  return ctx.Constant("mask", std::move(counted));
 }
 
 // A bias that is added to the scores, if it broadcasts to them.
@@ -154,8 +157,10 @@ absl::Status LowerPackedAttention(LowerContext& ctx) {
   const ValueId mask = ctx.I(integer ? 5 : 3), bias = integer ? kNoValue : ctx.I(5);
   if (mask != kNoValue) attention.masks.push_back(MaskOf(ctx, build, mask, scores));
   if (bias != kNoValue && Broadcasts(build.ShapeOf(bias), scores)) attention.masks.push_back(bias);
-  if (attributes.Int("unidirectional", 0) != 0)
-    attention.masks.push_back(build.PositionMask(scores[2], scores[3], dtype));
+  if (attributes.Int("unidirectional", 0) != 0) {
+    attention.masks.push_back(
+        build.PositionMask({.queries = scores[2], .keys = scores[3], .past = scores[3] - scores[2]}, dtype));
+  }
   attention.scale = attributes.Float("scale", 0);
   BuildAttention(build, attention);
   SetLoweredOutput(ctx, build, 0, build.MergeHeads(attention.product));
@@ -251,7 +256,8 @@ absl::Status LowerMultiHeadAttention(LowerContext& ctx) {
   if (ctx.I(4) != kNoValue) attention.masks.push_back(MaskOf(ctx, build, ctx.I(4), scores));
   if (ctx.I(5) != kNoValue && Broadcasts(build.ShapeOf(ctx.I(5)), scores)) attention.masks.push_back(ctx.I(5));
   if (attributes.Int("unidirectional", 0) != 0) {
-    attention.masks.push_back(build.PositionMask(scores[2], scores[3], build.DTypeOf(attention.q)));
+    attention.masks.push_back(build.PositionMask(
+        {.queries = scores[2], .keys = scores[3], .past = scores[3] - scores[2]}, build.DTypeOf(attention.q)));
   }
   attention.scale = attributes.Float("scale", 0);
   BuildAttention(build, attention);
@@ -355,7 +361,10 @@ absl::Status LowerGroupQueryAttention(LowerContext& ctx) {
   attention.k = build.RepeatHeads(attention.k, group.q_heads);
   attention.v = build.RepeatHeads(attention.v, group.q_heads);
   const int64_t keys = build.ShapeOf(attention.k)[2];
-  attention.masks.push_back(build.PositionMask(group.queries, keys, dtype));
+  const int64_t local = attributes.Int("local_window_size", -1);  // keys seen, the query's own among them
+  attention.masks.push_back(build.PositionMask(
+      {.queries = group.queries, .keys = keys, .past = keys - group.queries, .left = local > 0 ? local - 1 : -1},
+      dtype));
   const Shape scores = {group.batch, group.q_heads, group.queries, keys};
   if (!sparse && ctx.I(10) != kNoValue && Broadcasts(build.ShapeOf(ctx.I(10)), scores))
     attention.masks.push_back(ctx.I(10));

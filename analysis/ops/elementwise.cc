@@ -10,6 +10,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "analysis/ops/bodies.h"
 #include "analysis/ops/evaluate.h"
 #include "analysis/ops/gradient_context.h"
 #include "analysis/ops/infer_rules.h"
@@ -140,7 +141,9 @@ absl::Status ChosenGradient(GradientContext& ctx) {
 
 absl::Status MeanGradient(GradientContext& ctx) {  // of n operands: dX_i = dY / n
   for (int i = 0; i < ctx.num_inputs(); ++i) {
-    if (ctx.Needs(i)) ctx.SetGradient(i, ctx.Emit("reusescope::Scale", {ctx.GO(0)}, ctx.GradientType(0)));
+    if (!ctx.Needs(i)) continue;
+    Attributes attributes = MakeAttributes({{"factor", 1.0 / ctx.num_inputs()}});
+    ctx.SetGradient(i, ctx.Emit("reusescope::Scale", {ctx.GO(0)}, ctx.GradientType(0), std::move(attributes)));
   }
   return absl::OkStatus();
 }
@@ -158,7 +161,10 @@ absl::Status WhereGradient(GradientContext& ctx) {  // each branch gets dY where
 
 absl::Status ClipGradient(GradientContext& ctx) {  // dY where min <= x <= max
   if (!ctx.Needs(0)) return absl::OkStatus();
-  ctx.SetGradient(0, ctx.Emit("reusescope::ClipGrad", {ctx.GO(0), ctx.I(0)}, ctx.GradientType(0)));
+  std::vector<ValueId> inputs = {ctx.GO(0), ctx.I(0)};
+  for (int bound : {1, 2}) inputs.push_back(ctx.forward().InLiteral(bound) == nullptr ? ctx.I(bound) : kNoValue);
+  while (inputs.back() == kNoValue) inputs.pop_back();
+  ctx.SetGradient(0, ctx.Emit("reusescope::ClipGrad", inputs, ctx.GradientType(0)));
   return absl::OkStatus();
 }
 
@@ -216,9 +222,10 @@ absl::Status DropoutGradient(GradientContext& ctx) {  // dX = dY mask / (1 - rat
     ctx.SetGradient(0, ctx.GO(0));
     return absl::OkStatus();
   }
-  ValueId mask = ctx.O(1);
-  if (mask == kNoValue) mask = ctx.SaveOutput("mask", Type::Tensor(DType::kBool, ctx.GradientType(0).shape));
-  ctx.SetGradient(0, ctx.Emit("reusescope::DropoutGrad", {ctx.GO(0), mask}, ctx.GradientType(0)));
+  const ValueId mask = ctx.AskForOutput(1, "mask", Type::Tensor(DType::kBool, ctx.GradientType(0).shape));
+  std::vector<ValueId> inputs = {ctx.GO(0), mask};
+  if (ctx.I(1) != kNoValue && ctx.forward().InLiteral(1) == nullptr) inputs.push_back(ctx.I(1));
+  ctx.SetGradient(0, ctx.Emit("reusescope::DropoutGrad", inputs, ctx.GradientType(0)));
   return absl::OkStatus();
 }
 
@@ -264,6 +271,7 @@ void RegisterUnary(OpRegistry& registry) {
                   .evaluate = EvaluateElementwise,
                   .kernel = ElementwiseKernel,
                   .gradient = UnaryGradient,
+                  .body = FindUnaryFormulas(row.type)->forward != nullptr ? UnaryBody : nullptr,
                   .eager_saves = UnarySaves(row)});
     names->push_back(absl::StrCat(row.type, "Grad"));
     registry.Add({.domain = kReuseScopeDomain,
@@ -271,6 +279,7 @@ void RegisterUnary(OpRegistry& registry) {
                   .flops = row.grad_flops,
                   .transcendentals = row.grad_transcendentals,
                   .kernel = ElementwiseKernel,
+                  .body = UnaryGradBody,
                   .not_differentiable = kIsGradient});
   }
 }
@@ -312,11 +321,19 @@ void RegisterArithmeticGradients(OpRegistry& registry) {
   struct Row {
     absl::string_view type;
     int64_t flops, transcendentals;
+    BodyFn body;
   };
   constexpr Row kRows[] = {
-      {"DivGradDivisor", 2, 1}, {"PowGradBase", 3, 1}, {"PowGradExponent", 2, 1}, {"ChosenGrad", 1, 0},
-      {"Scale", 1, 0},          {"WhereGrad", 1, 0},   {"ClipGrad", 2, 0},        {"PReluGrad", 2, 0},
-      {"PReluGradSlope", 2, 0}, {"DropoutGrad", 2, 0},
+      {"DivGradDivisor", 2, 1, DivGradDivisorBody},
+      {"PowGradBase", 3, 1, PowGradBaseBody},
+      {"PowGradExponent", 2, 1, PowGradExponentBody},
+      {"ChosenGrad", 1, 0, ChosenGradBody},
+      {"Scale", 1, 0, ScaleBody},
+      {"WhereGrad", 1, 0, WhereGradBody},
+      {"ClipGrad", 2, 0, ClipGradBody},
+      {"PReluGrad", 2, 0, PReluGradBody},
+      {"PReluGradSlope", 2, 0, PReluGradSlopeBody},
+      {"DropoutGrad", 2, 0, DropoutGradBody},
   };
   for (const Row& row : kRows) {
     registry.Add({.domain = kReuseScopeDomain,
@@ -324,6 +341,7 @@ void RegisterArithmeticGradients(OpRegistry& registry) {
                   .flops = row.flops,
                   .transcendentals = row.transcendentals,
                   .kernel = ElementwiseKernel,
+                  .body = row.body,
                   .not_differentiable = kIsGradient});
   }
 }

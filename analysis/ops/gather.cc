@@ -13,6 +13,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "analysis/ops/bodies.h"
 #include "analysis/ops/evaluate.h"
 #include "analysis/ops/gradient_context.h"
 #include "analysis/ops/infer_rules.h"
@@ -182,9 +183,13 @@ absl::StatusOr<Kernel> NonMaxSuppressionKernel(const OpContext& ctx) {
   return kernel;
 }
 
-OpSemantics Gradient(absl::string_view type, int64_t flops, KernelFn kernel) {
-  return {
-      .domain = kReuseScopeDomain, .type = type, .flops = flops, .kernel = kernel, .not_differentiable = kIsGradient};
+OpSemantics Gradient(absl::string_view type, int64_t flops, KernelFn kernel, BodyFn body = nullptr) {
+  return {.domain = kReuseScopeDomain,
+          .type = type,
+          .flops = flops,
+          .kernel = kernel,
+          .body = body,
+          .not_differentiable = kIsGradient};
 }
 
 // Output j of a scatter is its data; indices have no gradient.
@@ -200,17 +205,17 @@ OpSemantics Scatter(absl::string_view type, EvaluateFn evaluate, GradientFn grad
 void RegisterGradients(OpRegistry& registry) {
   const OpSemantics rows[] = {
       // dY and indices into a whole, zero-filled dX; one addition per element of dY (SweepKernel's points).
-      Gradient("GatherGrad", 1, SweepKernel),
-      Gradient("GatherElementsGrad", 1, SweepKernel),
-      Gradient("GatherNDGrad", 1, SweepKernel),
-      Gradient("CompressGrad", 0, SweepKernel),
-      Gradient("ScatterElementsDataGrad", 0, ScatterKernel),
-      Gradient("ScatterNDDataGrad", 0, ScatterKernel),
+      Gradient("GatherGrad", 1, SweepKernel, GatherGradBody),
+      Gradient("GatherElementsGrad", 1, SweepKernel, GatherElementsGradBody),
+      Gradient("GatherNDGrad", 1, SweepKernel, GatherNDGradBody),
+      Gradient("CompressGrad", 0, SweepKernel, CompressGradBody),
+      Gradient("ScatterElementsDataGrad", 0, ScatterKernel, ScatterElementsDataGradBody),
+      Gradient("ScatterNDDataGrad", 0, ScatterKernel, ScatterNDDataGradBody),
       // Compare with the result (or divide by the operand), and multiply: 3 per element.
-      Gradient("ScatterElementsReduceDataGrad", 3, SweepKernel),
-      Gradient("ScatterElementsReduceUpdatesGrad", 3, SweepKernel),
-      Gradient("ScatterNDReduceDataGrad", 3, SweepKernel),
-      Gradient("ScatterNDReduceUpdatesGrad", 3, SweepKernel),
+      Gradient("ScatterElementsReduceDataGrad", 3, SweepKernel, ScatterElementsReduceDataGradBody),
+      Gradient("ScatterElementsReduceUpdatesGrad", 3, SweepKernel, ScatterElementsReduceUpdatesGradBody),
+      Gradient("ScatterNDReduceDataGrad", 3, SweepKernel, ScatterNDReduceDataGradBody),
+      Gradient("ScatterNDReduceUpdatesGrad", 3, SweepKernel, ScatterNDReduceUpdatesGradBody),
       Gradient("TensorScatterPastGrad", 0, CopyKernel),
       Gradient("TensorScatterUpdateGrad", 0, CopyKernel),
   };

@@ -56,7 +56,18 @@ ValueId GradientContext::SaveOutput(absl::string_view suffix, Type type) {
   const ValueId saved = graph_.AddValue(name, std::move(type), ValueKind::kActivation);
   graph_.value(saved).producer = forward_;
   graph_.node(forward_).outputs.push_back(saved);
+  ++graph_.node(forward_).saved_outputs;
   return saved;
+}
+
+ValueId GradientContext::AskForOutput(int j, absl::string_view suffix, Type type) {
+  if (O(j) != kNoValue) return O(j);
+  const ValueId asked = graph_.AddValue(absl::StrCat(node().name, ".", suffix), std::move(type));
+  graph_.value(asked).producer = forward_;
+  auto& outputs = graph_.node(forward_).outputs;
+  if (j >= static_cast<int>(outputs.size())) outputs.resize(j + 1, kNoValue);
+  outputs[j] = asked;
+  return asked;
 }
 
 ValueId GradientContext::Constant(absl::string_view suffix, Literal literal) {

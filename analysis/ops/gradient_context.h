@@ -58,9 +58,12 @@ class GradientContext {
   // then a "reusescope::Unbroadcast" (sum over the broadcast dimensions) is emitted here, once for all rules.
   void SetGradient(int i, ValueId gradient);
 
-  // Adds an output to the forward node that only backward reads: statistics, pool indices, a dropout mask. Returns the
-  // existing one if the node already has an output of that suffix.
+  // Adds an output to the forward node that only backward reads and the operator itself has not: the gates of a
+  // recurrence. Returns the existing one if the node already has an output of that suffix.
   ValueId SaveOutput(absl::string_view suffix, Type type);
+
+  // The operator's own output j, which the model may have left out: pool indices, a dropout mask, row statistics.
+  ValueId AskForOutput(int j, absl::string_view suffix, Type type);
 
   // A constant with known values, for axes and shapes.
   ValueId Constant(absl::string_view suffix, Literal literal);

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "analysis/ir/status_util.h"
+#include "analysis/ops/bodies.h"
 #include "analysis/ops/evaluate.h"
 #include "analysis/ops/gradient_context.h"
 #include "analysis/ops/infer_rules.h"
@@ -154,8 +155,9 @@ absl::Status TileGradient(GradientContext& ctx) {
   return absl::OkStatus();
 }
 
-// Padding per dimension of input 0, [begin..., end...], or nothing when it is not known.
-std::optional<std::vector<int64_t>> FullPads(const OpContext& ctx) {
+}  // namespace
+
+std::optional<Dims> FullPads(const OpContext& ctx) {
   const int rank = ctx.InType(0).rank();
   const absl::string_view attribute = ctx.attributes().Has("paddings") ? "paddings" : "pads";  // Pad-1 and Pad-2
   const std::optional<std::vector<int64_t>> pads = IntegerList(ctx, 1, attribute);
@@ -173,6 +175,8 @@ std::optional<std::vector<int64_t>> FullPads(const OpContext& ctx) {
   }
   return full;
 }
+
+namespace {
 
 // Of constant padding: what is left of dY without the border (a Slice; where the pad was negative, a Pad). Of the other
 // modes, whose border repeats elements: an accumulating copy, PadGrad.
@@ -371,11 +375,16 @@ void RegisterLayout(OpRegistry& registry) {
        .differentiable_inputs = 0b1,
        .alias = CastAlias},
       // Gradients: dY into a whole dX; where elements were repeated, one addition each.
-      {.domain = kReuseScopeDomain, .type = "SliceGrad", .kernel = SweepKernel, .not_differentiable = kIsGradient},
+      {.domain = kReuseScopeDomain,
+       .type = "SliceGrad",
+       .kernel = SweepKernel,
+       .body = SliceGradBody,
+       .not_differentiable = kIsGradient},
       {.domain = kReuseScopeDomain,
        .type = "PadGrad",
        .flops = 1,
        .kernel = SweepKernel,
+       .body = PadGradBody,
        .not_differentiable = kIsGradient},
   };
   for (const OpSemantics& row : rows) registry.Add(row);

@@ -25,6 +25,16 @@ ValueId LowerContext::Constant(absl::string_view suffix, Literal literal) {
   return AddConstant(graph_, absl::StrCat(graph_.node(id_).name, ".", suffix), std::move(literal));
 }
 
+ValueId LowerContext::FoldedConstant(absl::string_view op_type, const Type& type, Attributes attributes) {
+  const Node like = graph_.node(id_);
+  const Type types[] = {type};
+  const ValueId value =
+      AddEmittedNode(graph_, op_type, like.name, like, {}, types, ValueKind::kConstant, std::move(attributes))[0];
+  graph_.order.pop_back();
+  graph_.value(value).producer = kNoNode;
+  return value;
+}
+
 void LowerContext::ReplaceOutput(int j, ValueId value) {
   const ValueId output = graph_.node(id_).outputs[j];
   const NodeId producer = graph_.value(value).producer;

@@ -37,6 +37,8 @@ class LowerContext {
   std::vector<ValueId> EmitMany(absl::string_view op_type, absl::Span<const ValueId> inputs,
                                 absl::Span<const Type> types, Attributes attributes = {});
   ValueId Constant(absl::string_view suffix, Literal literal);
+  // A constant too large to be held, or whose numbers no stage looks at: as if a node without inputs had been folded.
+  ValueId FoldedConstant(absl::string_view op_type, const Type& type, Attributes attributes);
   // The replaced node's output j is from now on what `value` is.
   void ReplaceOutput(int j, ValueId value);
   void AddRegion(absl::string_view kind);

@@ -15,6 +15,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "analysis/ops/bodies.h"
 #include "analysis/ops/gradient_context.h"
 #include "analysis/ops/infer_rules.h"
 #include "analysis/ops/kernels.h"
@@ -90,6 +91,12 @@ std::vector<ValueId> WithScale(GradientContext& ctx, std::vector<ValueId> inputs
   return inputs;
 }
 
+// Statistics of narrow types are kept in float32.
+DType StatisticDType(const GradientContext& ctx) {
+  const DType dtype = ctx.TypeOf(ctx.I(0)).dtype;
+  return dtype == DType::kFloat64 ? dtype : DType::kFloat32;
+}
+
 absl::Status BatchNormGradient(GradientContext& ctx) {
   const OpContext forward = ctx.forward();
   const Shape channels = {forward.InShape(0).size() > 1 ? forward.InShape(0)[1] : 1};
@@ -99,36 +106,46 @@ absl::Status BatchNormGradient(GradientContext& ctx) {
                      WithScale(ctx, {ctx.GO(0), ctx.I(0), ctx.I(3), ctx.I(4)}));
     return absl::OkStatus();
   }
-  const ValueId mean = ctx.SaveOutput("saved_mean", Type::Tensor(DType::kFloat32, channels));
-  const ValueId deviation = ctx.SaveOutput("saved_inv_std", Type::Tensor(DType::kFloat32, channels));
+  const DType dtype = StatisticDType(ctx);
+  const ValueId mean = ctx.SaveOutput("saved_mean", Type::Tensor(dtype, channels));
+  const ValueId deviation = ctx.SaveOutput("saved_inv_std", Type::Tensor(dtype, channels));
   EmitNormGradient(ctx, "reusescope::BatchNormalizationGrad", WithScale(ctx, {ctx.GO(0), ctx.I(0), mean, deviation}));
   return absl::OkStatus();
 }
 
-// Normalizations with statistics per row. `mean` is false for RMS norm.
-absl::Status RowNormGradient(GradientContext& ctx, int64_t rows, bool mean, absl::string_view op_type) {
-  std::vector<ValueId> inputs = {ctx.GO(0), ctx.I(0)};
-  if (mean) inputs.push_back(ctx.SaveOutput("saved_mean", Type::Tensor(DType::kFloat32, {rows})));
-  inputs.push_back(ctx.SaveOutput("saved_inv_std", Type::Tensor(DType::kFloat32, {rows})));
-  EmitNormGradient(ctx, op_type, WithScale(ctx, std::move(inputs)));
+// Statistics per row, which the operator has as its outputs 1 and 2.
+absl::Status LayerNormGradient(GradientContext& ctx) {
+  const Type x = ctx.TypeOf(ctx.I(0));
+  Shape rows = x.shape;
+  const int64_t axis = AxisOf(ctx.forward(), -1, x.rank());
+  for (int64_t d = axis; d < x.rank(); ++d) rows[d] = 1;
+  const Type type = Type::Tensor(StatisticDType(ctx), rows);
+  const ValueId mean = ctx.AskForOutput(1, "saved_mean", type);
+  const ValueId deviation = ctx.AskForOutput(2, "saved_inv_std", type);
+  EmitNormGradient(ctx, "reusescope::LayerNormalizationGrad", WithScale(ctx, {ctx.GO(0), ctx.I(0), mean, deviation}));
   return absl::OkStatus();
 }
 
-absl::Status LayerNormGradient(GradientContext& ctx) {
-  return RowNormGradient(ctx, LayerNormRows(ctx.forward()), true, "reusescope::LayerNormalizationGrad");
-}
 absl::Status RmsNormGradient(GradientContext& ctx) {
-  return RowNormGradient(ctx, LayerNormRows(ctx.forward()), false, "reusescope::RMSNormalizationGrad");
+  const Type type = Type::Tensor(StatisticDType(ctx), {LayerNormRows(ctx.forward())});
+  const ValueId deviation = ctx.SaveOutput("saved_inv_std", type);
+  EmitNormGradient(ctx, "reusescope::RMSNormalizationGrad", WithScale(ctx, {ctx.GO(0), ctx.I(0), deviation}));
+  return absl::OkStatus();
 }
+
 absl::Status GroupNormGradient(GradientContext& ctx) {
-  return RowNormGradient(ctx, ChannelNormRows(ctx.forward()), true, "reusescope::GroupNormalizationGrad");
+  const Type type = Type::Tensor(StatisticDType(ctx), {ChannelNormRows(ctx.forward())});
+  const ValueId mean = ctx.SaveOutput("saved_mean", type);
+  const ValueId deviation = ctx.SaveOutput("saved_inv_std", type);
+  EmitNormGradient(ctx, "reusescope::GroupNormalizationGrad", WithScale(ctx, {ctx.GO(0), ctx.I(0), mean, deviation}));
+  return absl::OkStatus();
 }
 
 // LRN, LpNormalization, MeanVarianceNormalization: no weights; backward from input and output.
 absl::Status WeightlessNormGradient(GradientContext& ctx) {
   if (!ctx.Needs(0)) return absl::OkStatus();
-  ctx.SetGradient(0, ctx.Emit("reusescope::WeightlessNormGrad", {ctx.GO(0), ctx.I(0), ctx.O(0)}, ctx.GradientType(0),
-                              ctx.node().attributes));
+  ctx.SetGradient(0, ctx.Emit(absl::StrCat("reusescope::", ctx.node().op.type, "Grad"), {ctx.GO(0), ctx.I(0), ctx.O(0)},
+                              ctx.GradientType(0), ctx.node().attributes));
   return absl::OkStatus();
 }
 
@@ -169,6 +186,7 @@ void RegisterNormalization(OpRegistry& registry) {
                 .infer = InferBatchNormalization,
                 .kernel = BatchNormKernel,
                 .gradient = BatchNormGradient,
+                .body = BatchNormBody,
                 .differentiable_inputs = kInputScaleBias,
                 .in_place = {-1, 3, 4, -1},
                 .eager_saves = BatchNormSaves});
@@ -181,6 +199,7 @@ void RegisterNormalization(OpRegistry& registry) {
                 .flops = 4,
                 .kernel = RowNormKernel<LayerNormRows>,
                 .gradient = RmsNormGradient,
+                .body = RmsNormBody,
                 .eager_saves = RmsNormSaves});
   for (absl::string_view type : {"GroupNormalization", "InstanceNormalization"}) {
     registry.Add({.type = type,
@@ -188,6 +207,7 @@ void RegisterNormalization(OpRegistry& registry) {
                   .infer = InferLikeInput,
                   .kernel = RowNormKernel<ChannelNormRows>,
                   .gradient = GroupNormGradient,
+                  .body = GroupNormBody,
                   .eager_saves = GroupNormSaves});
   }
   registry.Add({.type = "LRN", .kernel = LrnKernel, .gradient = WeightlessNormGradient, .eager_saves = SavesInput});
@@ -202,19 +222,21 @@ void RegisterNormalization(OpRegistry& registry) {
                 .kernel = SweepKernel,
                 .gradient = WeightlessNormGradient,
                 .eager_saves = SavesInput});
-  for (absl::string_view type :
-       {"BatchNormalizationGrad", "LayerNormalizationGrad", "GroupNormalizationGrad", "WeightlessNormGrad"}) {
-    registry.Add({.domain = kReuseScopeDomain,
-                  .type = type,
-                  .flops = 11,
-                  .kernel = SweepKernel,
-                  .not_differentiable = kIsGradient});
+  const OpSemantics gradients[] = {
+      {.type = "BatchNormalizationGrad", .flops = 11, .body = BatchNormGradBody},
+      {.type = "LayerNormalizationGrad", .flops = 11, .body = LayerNormGradBody},
+      {.type = "GroupNormalizationGrad", .flops = 11, .body = GroupNormGradBody},
+      {.type = "LRNGrad", .flops = 11, .body = LrnGradBody},
+      {.type = "LpNormalizationGrad", .flops = 11, .body = LpNormGradBody},
+      {.type = "MeanVarianceNormalizationGrad", .flops = 11, .body = MvnGradBody},
+      {.type = "RMSNormalizationGrad", .flops = 8, .body = RmsNormGradBody},
+  };
+  for (OpSemantics row : gradients) {
+    row.domain = kReuseScopeDomain;
+    row.kernel = SweepKernel;
+    row.not_differentiable = kIsGradient;
+    registry.Add(row);
   }
-  registry.Add({.domain = kReuseScopeDomain,
-                .type = "RMSNormalizationGrad",
-                .flops = 8,
-                .kernel = SweepKernel,
-                .not_differentiable = kIsGradient});
 }
 
 }  // namespace reusescope

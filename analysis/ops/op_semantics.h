@@ -31,6 +31,7 @@ namespace reusescope {
 struct OpSemantics;
 class GradientContext;  // ops/gradient_context.h
 class LowerContext;     // ops/lower_context.h
+class BodyBuilder;      // ops/body_builder.h
 
 // A node seen by the rules of its operator. Cheap to make; holds references only.
 class OpContext {
@@ -87,6 +88,7 @@ struct EagerSaves {
 using KernelFn = absl::StatusOr<Kernel> (*)(const OpContext&);
 using GradientFn = absl::Status (*)(GradientContext&);
 using LowerFn = absl::Status (*)(LowerContext&);
+using BodyFn = absl::Status (*)(BodyBuilder&);
 // Output types, one per output of the node.
 using InferFn = absl::StatusOr<std::vector<Type>> (*)(const OpContext&);
 // Output values, one per output; empty when the inputs known so far do not determine them.
@@ -109,6 +111,9 @@ struct OpSemantics {
   LowerFn lower = nullptr;
   KernelFn kernel = nullptr;
   GradientFn gradient = nullptr;
+  // What the operator computes, as standard ONNX operators: of every operator that runtimes do not have, and of those
+  // that forward asks for more outputs than they have. See CONTRIBUTING.md, "A body".
+  BodyFn body = nullptr;
   absl::string_view not_differentiable = "";  // the reason, where there is no gradient
   // Bit i: input i has a gradient when the node has. Running statistics, indices and shapes have none.
   uint32_t differentiable_inputs = ~0u;

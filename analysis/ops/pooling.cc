@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
+#include "analysis/ops/bodies.h"
 #include "analysis/ops/gradient_context.h"
 #include "analysis/ops/infer_rules.h"
 #include "analysis/ops/kernels.h"
@@ -128,18 +129,26 @@ absl::StatusOr<Kernel> MaxRoiPoolKernel(const OpContext& ctx) {
 
 Attributes WindowAttributes(const GradientContext& ctx) { return ctx.node().attributes; }
 
-// The indices that forward keeps: its own second output if the model has it, else one added for backward.
-ValueId Indices(GradientContext& ctx) {
-  if (ctx.O(1) != kNoValue) return ctx.O(1);
-  return ctx.SaveOutput("indices", Type::Tensor(DType::kInt64, ctx.GradientType(0).shape));
-}
-
-absl::Status MaxPoolGradient(GradientContext& ctx) {
-  if (!ctx.Needs(0)) return absl::OkStatus();
-  const ValueId indices = Indices(ctx);
+absl::Status ScatterToIndices(GradientContext& ctx, ValueId indices) {
   const Type type = ctx.TypeOf(ctx.I(0));
   ctx.SetGradient(0, ctx.Emit("reusescope::MaxPoolGrad", {ctx.GO(0), indices}, type, WindowAttributes(ctx)));
   return absl::OkStatus();
+}
+
+Type IndicesType(const GradientContext& ctx) { return Type::Tensor(DType::kInt64, ctx.GradientType(0).shape); }
+
+absl::Status MaxPoolGradient(GradientContext& ctx) {
+  if (!ctx.Needs(0)) return absl::OkStatus();
+  if (ctx.node().attributes.Int("storage_order", 0) != 0) {
+    return ctx.Error("indices count columns first (storage_order = 1), expected rows first");
+  }
+  return ScatterToIndices(ctx, ctx.AskForOutput(1, "indices", IndicesType(ctx)));
+}
+
+// These have no output for the indices; forward keeps them all the same.
+absl::Status GlobalMaxPoolGradient(GradientContext& ctx) {
+  if (!ctx.Needs(0)) return absl::OkStatus();
+  return ScatterToIndices(ctx, ctx.SaveOutput("indices", IndicesType(ctx)));
 }
 
 absl::Status AveragePoolGradient(GradientContext& ctx) {
@@ -227,25 +236,33 @@ void RegisterGradients(OpRegistry& registry) {
        .type = "MaxPoolGrad",
        .flops = 1,
        .kernel = SweepKernel,
+       .body = MaxPoolGradBody,
        .not_differentiable = kIsGradient},
       {.domain = kReuseScopeDomain,
        .type = "AveragePoolGrad",
        .flops = 1,
        .kernel = PoolGradKernel,
+       .body = AveragePoolGradBody,
        .not_differentiable = kIsGradient},
       {.domain = kReuseScopeDomain,
        .type = "LpPoolGrad",
        .flops = 3,
        .transcendentals = 2,
        .kernel = PoolGradKernel,
+       .body = LpPoolGradBody,
        .not_differentiable = kIsGradient},
       {.domain = kReuseScopeDomain,
        .type = "GlobalLpPoolGrad",
        .flops = 3,
        .transcendentals = 2,
        .kernel = ElementwiseKernel,
+       .body = LpPoolGradBody,
        .not_differentiable = kIsGradient},
-      {.domain = kReuseScopeDomain, .type = "MaxUnpoolGrad", .kernel = CopyKernel, .not_differentiable = kIsGradient},
+      {.domain = kReuseScopeDomain,
+       .type = "MaxUnpoolGrad",
+       .kernel = CopyKernel,
+       .body = MaxUnpoolGradBody,
+       .not_differentiable = kIsGradient},
   };
   for (const OpSemantics& row : rows) registry.Add(row);
 }
@@ -268,7 +285,8 @@ void RegisterPooling(OpRegistry& registry) {
       {.type = "GlobalMaxPool",
        .flops = 1,
        .kernel = GlobalMaxPoolKernel,
-       .gradient = MaxPoolGradient,
+       .gradient = GlobalMaxPoolGradient,
+       .body = GlobalMaxPoolBody,
        .eager_saves = MaxPoolSaves},
       {.type = "GlobalLpPool",
        .flops = 2,
@@ -277,7 +295,7 @@ void RegisterPooling(OpRegistry& registry) {
        .eager_saves = LpPoolSaves},
       {.type = "MaxRoiPool",
        .kernel = MaxRoiPoolKernel,
-       .gradient = MaxPoolGradient,
+       .gradient = GlobalMaxPoolGradient,
        .differentiable_inputs = 0b1,
        .eager_saves = MaxPoolSaves},
       {.type = "MaxUnpool",

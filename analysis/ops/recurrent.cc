@@ -24,6 +24,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
+#include "analysis/ops/bodies.h"
 #include "analysis/ops/gradient_context.h"
 #include "analysis/ops/kernels.h"
 #include "analysis/ops/nest.h"
@@ -280,12 +281,10 @@ SavedStates SaveStates(GradientContext& ctx, const Sizes& sizes, DType dtype) {
   const auto of_all_steps = [&](int64_t per_unit) {
     return Type::Tensor(dtype, {sizes.steps, sizes.directions, sizes.batch, per_unit * sizes.hidden});
   };
-  SavedStates saved{.hidden = ctx.O(0)};
-  if (saved.hidden == kNoValue) {
-    const Shape batch_first = {sizes.batch, sizes.steps, sizes.directions, sizes.hidden};
-    saved.hidden = ctx.SaveOutput(
-        "hidden", BatchFirst(ctx.node().attributes) ? Type::Tensor(dtype, batch_first) : of_all_steps(1));
-  }
+  const Shape batch_first = {sizes.batch, sizes.steps, sizes.directions, sizes.hidden};
+  SavedStates saved;
+  saved.hidden = ctx.AskForOutput(
+      0, "hidden", BatchFirst(ctx.node().attributes) ? Type::Tensor(dtype, batch_first) : of_all_steps(1));
   if (cell.gates > 1) saved.gates = ctx.SaveOutput("gates", of_all_steps(cell.gates));
   if (cell.has_cell_state) saved.cells = ctx.SaveOutput("cells", of_all_steps(1));
   if (cell.type == "GRU" && ctx.node().attributes.Int("linear_before_reset", 0) != 0) {
@@ -352,7 +351,10 @@ absl::Status CellGradient(GradientContext& ctx) {
   if (of_weights.empty()) return absl::OkStatus();
   const std::vector<ValueId> weight_inputs = {
       ctx.Needs(kW) ? ctx.I(kX) : kNoValue, ctx.Needs(kR) ? saved.hidden : kNoValue, outputs[0],
-      ctx.Needs(kR) ? ctx.I(kInitialH) : kNoValue, ctx.Needs(kPeephole) ? saved.cells : kNoValue};
+      ctx.Needs(kR) ? ctx.I(kInitialH) : kNoValue, ctx.Needs(kPeephole) ? saved.cells : kNoValue,
+      // GRU whose reset gate comes before the product: R of the new gate meets r h.
+      name == "GRU" && ctx.Needs(kR) && saved.new_gate == kNoValue ? saved.gates : kNoValue,
+      ctx.Needs(kPeephole) ? ctx.I(kInitialC) : kNoValue};
   EmitGradients(ctx, absl::StrCat("reusescope::", name, "WeightGrad"), weight_inputs, {}, of_weights, sizes);
   return absl::OkStatus();
 }
@@ -394,6 +396,7 @@ void RegisterRecurrent(OpRegistry& registry) {
     registry.Add({.type = type,
                   .kernel = CellKernel,
                   .gradient = CellGradient,
+                  .body = RecurrentBody,
                   .differentiable_inputs = kDifferentiable,
                   .eager_saves = CellSaves,
                   .contraction = true});
@@ -402,6 +405,7 @@ void RegisterRecurrent(OpRegistry& registry) {
     registry.Add({.domain = kReuseScopeDomain,
                   .type = type,
                   .kernel = CellGradKernel,
+                  .body = RecurrentGradBody,
                   .not_differentiable = kIsGradient,
                   .contraction = true});
   }
@@ -409,6 +413,7 @@ void RegisterRecurrent(OpRegistry& registry) {
     registry.Add({.domain = kReuseScopeDomain,
                   .type = type,
                   .kernel = CellWeightGradKernel,
+                  .body = RecurrentWeightGradBody,
                   .not_differentiable = kIsGradient,
                   .contraction = true});
   }

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
+#include "analysis/ops/bodies.h"
 #include "analysis/ops/evaluate.h"
 #include "analysis/ops/gradient_context.h"
 #include "analysis/ops/kernels.h"
@@ -274,22 +275,30 @@ void RegisterReduction(OpRegistry& registry) {
                   .eager_saves = ReduceSaves});
   }
   // ReduceSum's gradient is made of views and Expand.
-  constexpr absl::string_view kGradients[] = {"ReduceMeanGrad",      "ReduceMaxGrad",    "ReduceMinGrad",
-                                              "ReduceProdGrad",      "ReduceL1Grad",     "ReduceL2Grad",
-                                              "ReduceSumSquareGrad", "ReduceLogSumGrad", "ReduceLogSumExpGrad"};
-  for (absl::string_view type : kGradients) {
+  const std::pair<absl::string_view, BodyFn> gradients[] = {{"ReduceMeanGrad", ReduceMeanGradBody},
+                                                            {"ReduceMaxGrad", ReduceExtremumGradBody},
+                                                            {"ReduceMinGrad", ReduceExtremumGradBody},
+                                                            {"ReduceProdGrad", ReduceProdGradBody},
+                                                            {"ReduceL1Grad", ReduceL1GradBody},
+                                                            {"ReduceL2Grad", ReduceL2GradBody},
+                                                            {"ReduceSumSquareGrad", ReduceSumSquareGradBody},
+                                                            {"ReduceLogSumGrad", ReduceLogSumGradBody},
+                                                            {"ReduceLogSumExpGrad", ReduceLogSumExpGradBody}};
+  for (const auto& [type, body] : gradients) {
     const ReductionRow* row = FindRow(type.substr(0, type.size() - 4));
     registry.Add({.domain = kReuseScopeDomain,
                   .type = type,
                   .flops = row->grad_flops,
                   .transcendentals = row->grad_transcendentals,
                   .kernel = ReduceGradKernel,
+                  .body = body,
                   .not_differentiable = kIsGradient});
   }
   registry.Add({.domain = kReuseScopeDomain,
                 .type = "Unbroadcast",
                 .flops = 1,
                 .kernel = UnbroadcastKernel,
+                .body = UnbroadcastBody,
                 .not_differentiable = kIsGradient});
   for (absl::string_view type : {"ArgMax", "ArgMin"}) {
     registry.Add({.type = type,
@@ -310,6 +319,7 @@ void RegisterReduction(OpRegistry& registry) {
                 .flops = 2,
                 .transcendentals = 1,
                 .kernel = SweepKernel,
+                .body = CumProdGradBody,
                 .not_differentiable = kIsGradient});
 }
 

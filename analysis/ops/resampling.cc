@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "analysis/ops/bodies.h"
 #include "analysis/ops/gradient_context.h"
 #include "analysis/ops/kernels.h"
 #include "analysis/ops/nest.h"
@@ -159,8 +160,8 @@ absl::Status Col2ImGradient(GradientContext& ctx) {
   return absl::OkStatus();
 }
 
-OpSemantics Gradient(absl::string_view type, KernelFn kernel) {
-  return {.domain = kReuseScopeDomain, .type = type, .kernel = kernel, .not_differentiable = kIsGradient};
+OpSemantics Gradient(absl::string_view type, KernelFn kernel, BodyFn body = nullptr) {
+  return {.domain = kReuseScopeDomain, .type = type, .kernel = kernel, .body = body, .not_differentiable = kIsGradient};
 }
 
 }  // namespace
@@ -179,11 +180,11 @@ void RegisterResampling(OpRegistry& registry) {
        .differentiable_inputs = 0b1,
        .eager_saves = RoiAlignSaves},
       {.type = "Col2Im", .flops = 1, .kernel = SweepKernel, .gradient = Col2ImGradient, .differentiable_inputs = 0b1},
-      Gradient("ResizeGrad", ResizeGradKernel),
+      Gradient("ResizeGrad", ResizeGradKernel, ResizeGradBody),
       Gradient("GridSampleGrad", GridSampleGradKernel),
       Gradient("GridSampleGridGrad", GridSampleGradKernel),
       Gradient("RoiAlignGrad", RoiAlignGradKernel),
-      Gradient("Col2ImGrad", CopyKernel),
+      Gradient("Col2ImGrad", CopyKernel, Col2ImGradBody),
   };
   for (const OpSemantics& row : rows) registry.Add(row);
 }

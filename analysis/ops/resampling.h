@@ -16,6 +16,16 @@ namespace reusescope {
 // Called by RegisterLayout.
 void RegisterResampling(OpRegistry& registry);
 
+// What one element of Resize's result takes of one element of its input, along one axis: Y[output] += weight X[input].
+struct ResizeTap {
+  int64_t output, input;
+  double weight;
+};
+
+// All taps along dimension d, by output; empty where the axis stays as it is. Coordinates as ONNX's Resize-19 defines
+// them. kInvalidArgument for what is not known beforehand or not modelled (tf_crop_and_resize).
+absl::StatusOr<std::vector<ResizeTap>> ResizeTapsOf(const OpContext& resize, int d);
+
 }  // namespace reusescope
 
 #endif  // REUSESCOPE_ANALYSIS_OPS_RESAMPLING_H_

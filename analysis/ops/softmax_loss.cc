@@ -5,6 +5,7 @@
 // pick per row; its gradient p - onehot(label), scaled, 3.
 
 #include "absl/strings/str_cat.h"
+#include "analysis/ops/bodies.h"
 #include "analysis/ops/gradient_context.h"
 #include "analysis/ops/kernels.h"
 #include "analysis/ops/op_semantics.h"
@@ -24,8 +25,7 @@ absl::Status FromOutputGradient(GradientContext& ctx) {
 
 absl::Status CrossEntropyGradient(GradientContext& ctx) {
   if (!ctx.Needs(0) || ctx.GO(0) == kNoValue) return absl::OkStatus();
-  ValueId log_prob = ctx.O(1);
-  if (log_prob == kNoValue) log_prob = ctx.SaveOutput("log_prob", ctx.TypeOf(ctx.I(0)));
+  const ValueId log_prob = ctx.AskForOutput(1, "log_prob", ctx.TypeOf(ctx.I(0)));
   std::vector<ValueId> inputs = {log_prob, ctx.I(1), ctx.GO(0)};
   if (ctx.I(2) != kNoValue) inputs.push_back(ctx.I(2));
   ctx.SetGradient(
@@ -105,19 +105,21 @@ void RegisterSoftmaxLoss(OpRegistry& registry) {
                 .flops = 3,
                 .kernel = SweepKernel,
                 .gradient = MseGradient,
+                .body = MseLossBody,
                 .differentiable_inputs = 1,
                 .eager_saves = SavesBothInputs});
   struct Row {
     absl::string_view type;
     int64_t flops, transcendentals;
     KernelFn kernel;
+    BodyFn body;
   };
   constexpr Row kGradients[] = {
-      {"SoftmaxGrad", 4, 0, SweepKernel},
-      {"LogSoftmaxGrad", 3, 1, SweepKernel},
-      {"SoftmaxCrossEntropyLossGrad", 3, 1, SweepKernel},
-      {"NegativeLogLikelihoodLossGrad", 1, 0, NllGradientKernel},
-      {"MseLossGrad", 3, 0, SweepKernel},
+      {"SoftmaxGrad", 4, 0, SweepKernel, SoftmaxGradBody},
+      {"LogSoftmaxGrad", 3, 1, SweepKernel, LogSoftmaxGradBody},
+      {"SoftmaxCrossEntropyLossGrad", 3, 1, SweepKernel, CrossEntropyGradBody},
+      {"NegativeLogLikelihoodLossGrad", 1, 0, NllGradientKernel, NllGradBody},
+      {"MseLossGrad", 3, 0, SweepKernel, MseGradBody},
   };
   for (const Row& row : kGradients) {
     registry.Add({.domain = kReuseScopeDomain,
@@ -125,6 +127,7 @@ void RegisterSoftmaxLoss(OpRegistry& registry) {
                   .flops = row.flops,
                   .transcendentals = row.transcendentals,
                   .kernel = row.kernel,
+                  .body = row.body,
                   .not_differentiable = kIsGradient});
   }
 }

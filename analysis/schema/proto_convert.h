@@ -1,4 +1,4 @@
-// Our types, constants and attributes as ONNX's messages, and back. Internal to this folder.
+// Our types, constants and attributes as ONNX's messages, and back. For this folder and the importer's writer.
 
 #ifndef REUSESCOPE_ANALYSIS_SCHEMA_PROTO_CONVERT_H_
 #define REUSESCOPE_ANALYSIS_SCHEMA_PROTO_CONVERT_H_

@@ -5,28 +5,39 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "analysis/ops/node_builder.h"
 #include "analysis/transform/assign_storages.h"
 
 namespace reusescope {
 namespace {
 
+constexpr absl::string_view kSgdSettings[] = {"weight_decay"};
+constexpr absl::string_view kMomentumSettings[] = {"weight_decay", "momentum", "dampening", "nesterov"};
+constexpr absl::string_view kAdamSettings[] = {"weight_decay", "beta1", "beta2", "eps"};
+constexpr absl::string_view kAdagradSettings[] = {"weight_decay", "lr_decay", "eps"};
+constexpr absl::string_view kRmspropSettings[] = {"weight_decay", "alpha", "eps"};
+
 struct OptimizerRow {
   absl::string_view name, step;
   int states;
   std::array<absl::string_view, 2> state_names;
+  absl::Span<const absl::string_view> settings;
 };
 
 constexpr OptimizerRow kOptimizers[] = {
-    {"sgd", "reusescope::SgdStep", 0, {}},
-    {"momentum", "reusescope::MomentumStep", 1, {"momentum_buffer"}},
-    {"adam", "reusescope::AdamStep", 2, {"exp_avg", "exp_avg_sq"}},
-    {"adamw", "reusescope::AdamWStep", 2, {"exp_avg", "exp_avg_sq"}},
+    {"sgd", "reusescope::SgdStep", 0, {}, kSgdSettings},
+    {"momentum", "reusescope::MomentumStep", 1, {"momentum_buffer"}, kMomentumSettings},
+    {"adam", "reusescope::AdamStep", 2, {"exp_avg", "exp_avg_sq"}, kAdamSettings},
+    {"adamw", "reusescope::AdamWStep", 2, {"exp_avg", "exp_avg_sq"}, kAdamSettings},
+    {"adagrad", "reusescope::AdagradStep", 1, {"sum"}, kAdagradSettings},
+    {"rmsprop", "reusescope::RmspropStep", 1, {"square_avg"}, kRmspropSettings},
+    {"lamb", "reusescope::LambStep", 2, {"exp_avg", "exp_avg_sq"}, kAdamSettings},
 };
 
 const OptimizerRow& RowOf(Optimizer optimizer) { return kOptimizers[static_cast<size_t>(optimizer)]; }
 
-NodeId AddStep(Graph& graph, ValueId parameter, ValueId gradient, const OptimizerRow& row) {
+NodeId AddStep(Graph& graph, ValueId parameter, ValueId gradient, const OptimizerRow& row, const Attributes& settings) {
   const Type type = graph.value(parameter).type;
   const std::string name = graph.value(parameter).name;
   std::vector<ValueId> inputs = {parameter, gradient};
@@ -40,7 +51,7 @@ NodeId AddStep(Graph& graph, ValueId parameter, ValueId gradient, const Optimize
   const NodeId producer = graph.value(gradient).producer;
   if (producer != kNoNode) like.module = graph.node(producer).module;
   const std::vector<ValueId> outputs = AddEmittedNode(graph, row.step, absl::StrCat(name, ".update"), like, inputs,
-                                                      types, ValueKind::kOptimizerState, {});
+                                                      types, ValueKind::kOptimizerState, settings);
   graph.value(outputs[0]).kind = ValueKind::kParameter;
   return graph.order.back();
 }
@@ -82,16 +93,29 @@ void ScheduleEagerly(Graph& graph, const std::vector<NodeId>& steps) {
 
 absl::string_view OptimizerName(Optimizer optimizer) { return RowOf(optimizer).name; }
 
-void AttachOptimizer(TrainingGraph& training, Optimizer optimizer, UpdateOrder order) {
+absl::Span<const absl::string_view> SettingsOf(Optimizer optimizer) { return RowOf(optimizer).settings; }
+
+absl::Status AttachOptimizer(TrainingGraph& training, Optimizer optimizer, UpdateOrder order,
+                             const OptimizerSettings& settings) {
   Graph& graph = training.graph;
-  training.optimizer = std::string(OptimizerName(optimizer));
+  const OptimizerRow& row = RowOf(optimizer);
+  training.optimizer = std::string(row.name);
+  Attributes attributes;
+  for (const auto& [name, value] : settings) {
+    if (std::find(row.settings.begin(), row.settings.end(), name) == row.settings.end()) {
+      return absl::InvalidArgumentError(absl::StrCat("optimizer ", row.name, " has no setting '", name,
+                                                     "', expected one of ", absl::StrJoin(row.settings, ", ")));
+    }
+    attributes.Set(name, value);
+  }
   std::vector<NodeId> steps;
   for (ValueId id = 0; id < static_cast<ValueId>(training.gradient_of.size()); ++id) {
     const ValueId gradient = training.gradient_of[id];
     if (gradient == kNoValue || graph.value(id).kind != ValueKind::kParameter) continue;
-    steps.push_back(AddStep(graph, id, gradient, RowOf(optimizer)));
+    steps.push_back(AddStep(graph, id, gradient, row, attributes));
   }
   if (order == UpdateOrder::kEager) ScheduleEagerly(graph, steps);
+  return absl::OkStatus();
 }
 
 }  // namespace reusescope

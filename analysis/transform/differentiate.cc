@@ -20,7 +20,7 @@ bool CarriesGradient(const Value& value) {
 
 class Differentiator {
  public:
-  explicit Differentiator(TrainingGraph& training) : training_(training), graph_(training.graph) {}
+  Differentiator(TrainingGraph& training, bool inputs) : training_(training), graph_(training.graph), inputs_(inputs) {}
 
   absl::Status Run() {
     FindNeeded();
@@ -45,7 +45,9 @@ class Differentiator {
     needs_.assign(graph_.values.size(), false);
     gradient_of_.assign(graph_.values.size(), kNoValue);
     for (ValueId id = 0; id < static_cast<ValueId>(graph_.values.size()); ++id) {
-      needs_[id] = graph_.value(id).kind == ValueKind::kParameter && IsFloatTensor(graph_.value(id));
+      const ValueKind kind = graph_.value(id).kind;
+      const bool wanted = kind == ValueKind::kParameter || (inputs_ && kind == ValueKind::kInput);
+      needs_[id] = wanted && IsFloatTensor(graph_.value(id));
     }
     for (NodeId id : graph_.order) {
       const Node& node = graph_.node(id);
@@ -181,12 +183,13 @@ class Differentiator {
 
   TrainingGraph& training_;
   Graph& graph_;
+  const bool inputs_;
   std::vector<bool> needs_;           // by value of the forward graph
   std::vector<ValueId> gradient_of_;  // by value of the forward graph
 };
 
 }  // namespace
 
-absl::Status Differentiate(TrainingGraph& training) { return Differentiator(training).Run(); }
+absl::Status Differentiate(TrainingGraph& training, bool inputs) { return Differentiator(training, inputs).Run(); }
 
 }  // namespace reusescope

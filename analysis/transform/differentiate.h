@@ -9,7 +9,9 @@
 // entry gets "reusescope::UnknownGrad", a kernel that reads its inputs and the incoming gradients, writes the gradients
 // that are needed, and whose FLOPs are unknown: coverage says so.
 //
-// kFailedPrecondition when no parameter reaches the loss or any output.
+// With `inputs`, the model's floating-point inputs are differentiated for as well.
+//
+// kFailedPrecondition when no parameter (nor input) reaches the loss or any output.
 
 #ifndef REUSESCOPE_ANALYSIS_TRANSFORM_DIFFERENTIATE_H_
 #define REUSESCOPE_ANALYSIS_TRANSFORM_DIFFERENTIATE_H_
@@ -20,7 +22,7 @@
 namespace reusescope {
 
 // REQUIRES: resolved types; `training.loss` as AttachLoss left it.
-absl::Status Differentiate(TrainingGraph& training);
+absl::Status Differentiate(TrainingGraph& training, bool inputs = false);
 
 }  // namespace reusescope
 

@@ -287,6 +287,7 @@ ValueId Finder::CloneParameter(ValueId id, const std::string& name) {
   const Type type = graph_.value(id).type;
   const ValueId clone = graph_.AddValue(name, type, ValueKind::kParameter);
   graph_.value(clone).original_name = name;
+  graph_.value(clone).payload_of = graph_.value(id).name;
   graph_.value(clone).evidence = graph_.value(id).evidence;
   ++separated_;
   return clone;
@@ -299,6 +300,7 @@ void Finder::ReplaceIdentitiesOf(ValueId id) {
     if (node.op.type != "Identity" || !node.op.domain.empty() || node.outputs.empty()) continue;
     Value& copy = graph_.value(node.outputs[0]);
     copy.kind = ValueKind::kParameter;
+    copy.payload_of = graph_.value(id).name;
     copy.producer = kNoNode;
     dropped_[reader] = true;
     ++separated_;

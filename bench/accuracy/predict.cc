@@ -52,6 +52,9 @@ constexpr DeviceName kDevices[] = {
 struct ModelFile {
   absl::string_view name;  // the row's export, with "/384" where the sequence length matters
   const char* path;
+  // Rebuild what the exporter took apart, as the kernels that eager PyTorch launches? Not GPT-2's GELU: Hugging Face
+  // writes it out (gelu_new), so that eager PyTorch runs its eight kernels one by one, as they stand in the export.
+  bool recognize = true;
 };
 
 constexpr ModelFile kModels[] = {
@@ -59,7 +62,8 @@ constexpr ModelFile kModels[] = {
     {"bert_base/384", "bench/accuracy/models/bert_base.seq384.onnx"},
     {"bert_large/384", "bench/accuracy/models/bert_large.seq384.onnx"},
     {"bert_large/512", "bench/accuracy/models/bert_large.dynamo18.eval.onnx"},
-    {"gpt2_large/1024", "bench/accuracy/models/gpt2_large.dynamo18.eval.onnx"},
+    {"bert_large/512/pretraining", "bench/accuracy/models/bert_large.pretraining.onnx"},
+    {"gpt2_large/1024", "bench/accuracy/models/gpt2_large.dynamo18.eval.onnx", false},
     {"opt_13/2048", "bench/accuracy/models/opt_13.dynamo18.eval.onnx"},
     {"convnext_tiny", "models/convnext_tiny.dynamo18.eval.onnx"},
     {"densenet121", "models/densenet121.ts17.train.onnx"},
@@ -81,13 +85,15 @@ std::string DeviceOf(absl::string_view gpu) {
   return "";
 }
 
-std::string FileOf(const CsvRow& row) {
+const ModelFile* FileOf(const CsvRow& row) {
   const std::string& name = row.at("export");
   const std::vector<std::string> length = absl::StrSplit(row.at("seq_or_res"), absl::MaxSplits(' ', 1));
+  const bool pretraining = absl::StrContains(row.at("notes"), "MLM+NSP");
+  const std::string with_length = absl::StrCat(name, "/", length[0], pretraining ? "/pretraining" : "");
   for (const ModelFile& model : kModels) {
-    if (model.name == name || model.name == absl::StrCat(name, "/", length[0])) return model.path;
+    if (model.name == name || model.name == with_length) return &model;
   }
-  return "";
+  return nullptr;
 }
 
 PrecisionMode PrecisionOf(absl::string_view text) {
@@ -105,10 +111,13 @@ class Workloads {
  public:
   explicit Workloads(std::string root) : root_(std::move(root)) {}
 
-  absl::StatusOr<const CostTable*> Cost(const std::string& file, int64_t batch, Mode mode, PrecisionMode precision) {
+  absl::StatusOr<const CostTable*> Cost(const ModelFile& model_file, int64_t batch, Mode mode,
+                                        PrecisionMode precision) {
+    const std::string file = model_file.path;
     const auto key = std::tuple(file, batch, mode, precision);
     if (const auto known = costs_.find(key); known != costs_.end()) return &known->second;
-    AnalysisOptions options{.shapes = {.batch = batch}, .mode = mode, .precision = precision};
+    AnalysisOptions options{
+        .shapes = {.batch = batch}, .mode = mode, .precision = precision, .recognize = model_file.recognize};
     const bool bert = absl::StrContains(file, "bert");
     options.optimizer = bert ? Optimizer::kAdam : Optimizer::kMomentum;
     // Cut off at the encoder's last value, it has no logits that a loss could read.
@@ -132,9 +141,9 @@ std::string KindOf(const CsvRow& row, PrecisionMode precision) {
 
 absl::Status PredictStep(Workloads& workloads, Prediction& prediction) {
   const CsvRow& row = prediction.row;
-  const std::string file = FileOf(row);
+  const ModelFile* file = FileOf(row);
   prediction.device = DeviceOf(row.at("gpu"));
-  if (file.empty()) prediction.skipped = absl::StrCat("no file of ", row.at("export"), " ", row.at("seq_or_res"));
+  if (file == nullptr) prediction.skipped = absl::StrCat("no file of ", row.at("export"), " ", row.at("seq_or_res"));
   if (prediction.device.empty()) prediction.skipped = absl::StrCat("no device ", row.at("gpu"));
   if (!prediction.skipped.empty()) return absl::OkStatus();
 
@@ -148,7 +157,7 @@ absl::Status PredictStep(Workloads& workloads, Prediction& prediction) {
     return absl::OkStatus();
   }
   const int64_t batch = std::atoll(row.at("batch").c_str());
-  RS_ASSIGN_OR_RETURN(const CostTable* cost, workloads.Cost(file, batch, mode, precision));
+  RS_ASSIGN_OR_RETURN(const CostTable* cost, workloads.Cost(*file, batch, mode, precision));
   RS_ASSIGN_OR_RETURN(const StepTime step, HeadlineStep(*cost, *rates, {.batch = batch}));
   const double update = step.phases[static_cast<int>(Phase::kUpdate)].seconds;
   prediction.predicted = 1e3 * (UpdateIsTimed(row.at("timed_region")) ? step.step_seconds : step.step_seconds - update);

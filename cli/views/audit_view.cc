@@ -130,7 +130,8 @@ Section RankingSection(const AuditReport& report, int top) {
 
 std::string ElasticityText(const std::optional<double>& change) {
   if (!change.has_value()) return std::string(kNotApplicable);
-  return fmt::format("{:+.1f} %", 100 * *change + 0.0);
+  if (std::fabs(*change) < 0.0005) return "0 %";
+  return fmt::format("{:+.1f} %", 100 * *change);
 }
 
 Section HelpSection(const AuditReport& report, int top) {

@@ -11,7 +11,8 @@
 
 namespace reusescope::cli {
 
-// Models, ranking with the Pareto front marked, what would help, what fell out and why, how far to trust it. `top` rows.
+// Models, ranking with the Pareto front marked, what would help, what fell out and why, how far to trust it. `top`
+// rows.
 std::vector<Section> AuditSections(const AuditReport& report, int top);
 
 // {"schema": "reusescope.audit/1", ...}: see cli/audit.schema.json.

@@ -18,18 +18,18 @@ using ::testing::Contains;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-struct Run {
+struct Outcome {
   absl::Status status;
   std::vector<std::string> outputs, notes;
   int64_t flops = 0;
 };
 
-Run Infer(absl::string_view text, ShapeBindings shapes = {}) {
+Outcome Infer(absl::string_view text, ShapeBindings shapes = {}) {
   AnalysisOptions options{.mode = Mode::kInference};
   options.shapes = std::move(shapes);
   absl::StatusOr<Analysis> analysis = Analyze(ParseOnnxText(text), options);
   if (!analysis.ok()) return {.status = analysis.status()};
-  Run run{.notes = analysis->notes};
+  Outcome run{.notes = analysis->notes};
   const Graph& graph = analysis->training.graph;
   for (ValueId id : graph.outputs) run.outputs.push_back(TypeString(graph.value(id).type));
   for (const KernelCost& kernel : analysis->cost.kernels) run.flops += kernel.flops;
@@ -54,7 +54,7 @@ TEST(UpperBoundTest, DataDependentShapesAreTakenAtTheirLargestAndSaySo) {
   };
   for (const Case& c : kCases) {
     SCOPED_TRACE(c.body);
-    const Run run = Infer(absl::StrCat("g (float[4,6] x, bool[24] keep, int64[1] k) => (y) { ", c.body, " }"));
+    const Outcome run = Infer(absl::StrCat("g (float[4,6] x, bool[24] keep, int64[1] k) => (y) { ", c.body, " }"));
     ASSERT_TRUE(run.status.ok()) << run.status;
     EXPECT_EQ(run.outputs[0], c.type);
     EXPECT_THAT(run.notes, Contains(HasSubstr("taken at their largest")));
@@ -62,14 +62,14 @@ TEST(UpperBoundTest, DataDependentShapesAreTakenAtTheirLargestAndSaySo) {
 }
 
 TEST(UpperBoundTest, NonMaxSuppressionKeepsAtMostItsLimitOfEveryClass) {
-  const Run run = Infer(R"(g (float[2,100,4] boxes, float[2,3,100] scores) => (y) <int64[1] limit = {7}> {
+  const Outcome run = Infer(R"(g (float[2,100,4] boxes, float[2,3,100] scores) => (y) <int64[1] limit = {7}> {
       y = NonMaxSuppression (boxes, scores, limit) })");
   ASSERT_TRUE(run.status.ok()) << run.status;
   EXPECT_EQ(run.outputs[0], absl::StrCat("int64[", 2 * 3 * 7, ", 3]"));
 }
 
 TEST(UpperBoundTest, WhatFollowsSeesTheBound) {
-  const Run run = Infer(R"(g (float[4,6] x, bool[4] keep) => (z) <float[6,5] w> {
+  const Outcome run = Infer(R"(g (float[4,6] x, bool[4] keep) => (z) <float[6,5] w> {
       y = Compress <axis = 0> (x, keep)
       z = MatMul (y, w) })");
   ASSERT_TRUE(run.status.ok()) << run.status;
@@ -83,24 +83,24 @@ constexpr char kOpen[] = "g (float[N,S,8] x) => (y) <float[8,4] w> { y = MatMul 
 
 TEST(AssumeTest, UnboundDimensionsAreErrorsUnlessAssumed) {
   EXPECT_EQ(Infer(kOpen).status.code(), absl::StatusCode::kFailedPrecondition);
-  const Run run = Infer(kOpen, {.assume = true});
+  const Outcome run = Infer(kOpen, {.assume = true});
   ASSERT_TRUE(run.status.ok()) << run.status;
   EXPECT_EQ(run.outputs[0], "float32[1, 1, 4]");
   EXPECT_THAT(run.notes, Contains(AllOf(HasSubstr("taken as 1"), HasSubstr("--dim S=N"))));
 }
 
 TEST(AssumeTest, ASizeThatTheWindowsFitIntoIsTried) {
-  const Run run = Infer("g (float[N,3,H,W] x) => (y) <float[8,3,7,7] w> { y = Conv (x, w) }", {.assume = true});
+  const Outcome run = Infer("g (float[N,3,H,W] x) => (y) <float[8,3,7,7] w> { y = Conv (x, w) }", {.assume = true});
   ASSERT_TRUE(run.status.ok()) << run.status;
   EXPECT_EQ(run.outputs[0], "float32[1, 8, 250, 250]");
   EXPECT_THAT(run.notes, Contains(AllOf(HasSubstr("taken as 256"), HasSubstr("--dim H=N"))));
 }
 
 TEST(AssumeTest, ExpressionsOfDimensionsFollowFromTheirNames) {
-  const Run run = Infer(R"(g (float["past + new"] m, float[past] p, float[new] n) => (z) {
+  const Outcome run = Infer(R"(g (float["past + new"] m, float[past] p, float[new] n) => (z) {
       y = Concat <axis = 0> (p, n)
       z = Add (y, m) })",
-                        {.dims = {{"past", 7}, {"new", 3}}});
+                            {.dims = {{"past", 7}, {"new", 3}}});
   ASSERT_TRUE(run.status.ok()) << run.status;
   EXPECT_EQ(run.outputs[0], "float32[10]");
 }
@@ -133,7 +133,7 @@ constexpr char kLoop[] = R"(g (float[2,3] x, int64 n) => (last, all) <float[3,3]
 TEST(LoopTest, WorkOfTheBodyTimesTheTripsGiven) {
   ParseOnnxText(kLoop);
   for (int64_t trips : {1, 5, 1000}) {
-    const Run run = Infer(kLoop, {.trip_counts = {{"Loop_0", trips}}});
+    const Outcome run = Infer(kLoop, {.trip_counts = {{"Loop_0", trips}}});
     ASSERT_TRUE(run.status.ok()) << run.status;
     EXPECT_EQ(run.outputs[1], absl::StrCat("float32[", trips, ", 2, 3]"));
     EXPECT_EQ(run.flops, trips * (2 * 2 * 3 * 3 + 2 * 3));
@@ -142,7 +142,7 @@ TEST(LoopTest, WorkOfTheBodyTimesTheTripsGiven) {
 
 TEST(LoopTest, UnknownTripsNameTheFlagOrAreOne) {
   EXPECT_THAT(Infer(kLoop).status.message(), HasSubstr("float32[?, 2, 3]"));
-  const Run run = Infer(kLoop, {.assume = true});
+  const Outcome run = Infer(kLoop, {.assume = true});
   ASSERT_TRUE(run.status.ok()) << run.status;
   EXPECT_EQ(run.outputs[1], "float32[1, 2, 3]");
   EXPECT_THAT(run.notes, Contains(HasSubstr("--trip-count Loop_0=N")));
@@ -150,7 +150,7 @@ TEST(LoopTest, UnknownTripsNameTheFlagOrAreOne) {
 }
 
 TEST(LoopTest, AConditionMakesTheTripCountABound) {
-  const Run run = Infer(R"(g (float[3] x, bool go) => (last, all) <int64 n = {6}> {
+  const Outcome run = Infer(R"(g (float[3] x, bool go) => (last, all) <int64 n = {6}> {
     last, all = Loop <body = b (int64 i, bool c, float[3] s) => (bool d, float[3] next, float[3] out) {
       d = Identity (go)
       next = Relu (s)
@@ -162,7 +162,7 @@ TEST(LoopTest, AConditionMakesTheTripCountABound) {
 }
 
 TEST(LoopTest, CarriedValuesThatGrowGoOnAsTheyDid) {
-  const Run run = Infer(R"(g (float[2,3] x) => (last) <int64 n = {1000}, bool yes = {1}> {
+  const Outcome run = Infer(R"(g (float[2,3] x) => (last) <int64 n = {1000}, bool yes = {1}> {
     last = Loop <body = b (int64 i, bool c, float[P,Q] s) => (bool d, float[R,S] next) {
       d = Identity (c)
       next = Concat <axis = 0> (s, x)
@@ -172,7 +172,7 @@ TEST(LoopTest, CarriedValuesThatGrowGoOnAsTheyDid) {
 }
 
 TEST(BranchTest, TheDearerOneIsTakenWhenTheConditionIsNotKnown) {
-  const Run run = Infer(R"(g (float[2,3] x, bool c) => (y) <float[3,3] w> {
+  const Outcome run = Infer(R"(g (float[2,3] x, bool c) => (y) <float[3,3] w> {
     y = If (c) <then_branch = t () => (u) { u = Relu (x) }, else_branch = e () => (v) { v = MatMul (x, w) }> })");
   ASSERT_TRUE(run.status.ok()) << run.status;
   EXPECT_EQ(run.flops, 2 * 2 * 3 * 3);
@@ -192,7 +192,7 @@ constexpr char kFixed[] = R"(g (float[1,4,6] x) => (y) <float[1,1,6] token, floa
     y = Relu (merged) })";
 
 TEST(RebatchTest, ConstantShapesFollowTheBatch) {
-  const Run one = Infer(kFixed), eight = Infer(kFixed, {.batch = 8});
+  const Outcome one = Infer(kFixed), eight = Infer(kFixed, {.batch = 8});
   ASSERT_TRUE(eight.status.ok()) << eight.status;
   EXPECT_EQ(one.outputs[0], "float32[1, 30]");
   EXPECT_EQ(eight.outputs[0], "float32[8, 30]");
@@ -201,7 +201,7 @@ TEST(RebatchTest, ConstantShapesFollowTheBatch) {
 }
 
 TEST(RebatchTest, HeadsMergedIntoTheBatchFollow) {
-  const Run run =
+  const Outcome run =
       Infer(R"(g (float[5,2,6] x) => (y) <int64[3] heads = {5, 4, 3}> { y = Reshape (x, heads) })", {.batch = 10});
   ASSERT_TRUE(run.status.ok()) << run.status;
   EXPECT_EQ(run.outputs[0], "float32[10, 4, 3]");
@@ -209,10 +209,10 @@ TEST(RebatchTest, HeadsMergedIntoTheBatchFollow) {
 
 TEST(RebatchTest, WhatPinsTheBatchIsNamed) {
   // The rows of the batch become columns, of which there is a fixed number.
-  const Run run = Infer(R"(g (float[2,6] x) => (y) <float[2,5] w> {
+  const Outcome run = Infer(R"(g (float[2,6] x) => (y) <float[2,5] w> {
     t = Transpose (x)
     y = MatMul (t, w) })",
-                        {.batch = 8});
+                            {.batch = 8});
   EXPECT_EQ(run.status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(run.status.message(), AllOf(HasSubstr("at --batch 8"), HasSubstr("(MatMul-13)")));
 }

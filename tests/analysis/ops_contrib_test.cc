@@ -28,7 +28,7 @@ struct OpCase {
 
 Analysis AnalyzeOp(const OpCase& c, int onnx_opset = 17) {
   std::string names;
-  for (size_t j = 0; j < std::count(c.outputs, c.outputs + strlen(c.outputs), '|') + 1; ++j) {
+  for (int j = 0; j <= std::count(c.outputs, c.outputs + strlen(c.outputs), '|'); ++j) {
     absl::StrAppend(&names, j == 0 ? "" : ", ", "y", j);
   }
   const std::string text = absl::StrCat("<ir_version: 8, opset_import: [\"\" : ", onnx_opset,
@@ -57,7 +57,9 @@ void Expect(const OpCase& c) {
     flops += kernel.flops;
   }
   EXPECT_EQ(contraction, c.contraction_flops);
-  if (c.flops >= 0) EXPECT_EQ(flops, c.flops);
+  if (c.flops >= 0) {
+    EXPECT_EQ(flops, c.flops);
+  }
 }
 
 TEST(ContribTest, ActivationsNormalizationsAndProducts) {

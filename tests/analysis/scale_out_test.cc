@@ -45,21 +45,21 @@ RooflineDevice Device() {
           .bandwidth_bytes_per_second = kSecond};
 }
 
-ScaleOutTime Run(const ScaleOutOptions& options) {
+ScaleOutTime RunScaleOut(const ScaleOutOptions& options) {
   const absl::StatusOr<ScaleOutTime> time = ComputeScaleOut(TwoLayers(), Device(), options);
   EXPECT_TRUE(time.ok()) << time.status();
   return time.value_or(ScaleOutTime());
 }
 
 TEST(ScaleOutTest, OneDeviceIsTheStepAlone) {
-  EXPECT_DOUBLE_EQ(Run({.devices = 1}).step_seconds, 8);
-  EXPECT_DOUBLE_EQ(Run({.devices = 1}).communication_seconds, 0);
+  EXPECT_DOUBLE_EQ(RunScaleOut({.devices = 1}).step_seconds, 8);
+  EXPECT_DOUBLE_EQ(RunScaleOut({.devices = 1}).communication_seconds, 0);
 }
 
 // A ring of 4: 2 * 3 / 4 * 100 MB at 75 MB/s = 2 s for each layer's gradient. The first leaves at 4 s, beside the
 // second layer's backward; the second at 6 s, when the link is free again, and is exposed for its 2 s.
 TEST(ScaleOutTest, AllReduceRunsBesideBackward) {
-  const ScaleOutTime time = Run({.devices = 4, .link_bytes_per_second = 75e6});
+  const ScaleOutTime time = RunScaleOut({.devices = 4, .link_bytes_per_second = 75e6});
   EXPECT_DOUBLE_EQ(time.communication_seconds, 4);
   EXPECT_DOUBLE_EQ(time.step_seconds, 6 + 2 + 2);
   EXPECT_DOUBLE_EQ(time.exposed_seconds, 2);
@@ -67,13 +67,14 @@ TEST(ScaleOutTest, AllReduceRunsBesideBackward) {
 
 // In one bucket both gradients wait for the end of backward.
 TEST(ScaleOutTest, OneBucketHidesNothing) {
-  const ScaleOutTime time = Run({.devices = 4, .link_bytes_per_second = 75e6, .bucket_bytes = int64_t{1} << 30});
+  const ScaleOutTime time =
+      RunScaleOut({.devices = 4, .link_bytes_per_second = 75e6, .bucket_bytes = int64_t{1} << 30});
   EXPECT_DOUBLE_EQ(time.step_seconds, 6 + 4 + 2);
 }
 
 // Stage 2: reduce-scatters of 1 s under and behind backward, a quarter of the update, an all-gather of 200 MB in 2 s.
 TEST(ScaleOutTest, StageTwoScattersAndGathers) {
-  const ScaleOutTime time = Run({.devices = 4, .zero_stage = 2, .link_bytes_per_second = 75e6});
+  const ScaleOutTime time = RunScaleOut({.devices = 4, .zero_stage = 2, .link_bytes_per_second = 75e6});
   EXPECT_DOUBLE_EQ(time.step_seconds, 6 + 1 + 0.5 + 2);
   EXPECT_DOUBLE_EQ(time.communication_seconds, 2 + 2);
 }
@@ -81,7 +82,7 @@ TEST(ScaleOutTest, StageTwoScattersAndGathers) {
 // Stage 3: forward waits for the gather of 200 MB (2 s, as long as it runs); behind it as stage 0, an eighth less
 // update.
 TEST(ScaleOutTest, StageThreeGathersAhead) {
-  const ScaleOutTime time = Run({.devices = 4, .zero_stage = 3, .link_bytes_per_second = 75e6});
+  const ScaleOutTime time = RunScaleOut({.devices = 4, .zero_stage = 3, .link_bytes_per_second = 75e6});
   EXPECT_DOUBLE_EQ(time.step_seconds, 6 + 2 + 0.5);
 }
 
@@ -89,7 +90,7 @@ TEST(ScaleOutTest, AFasterLinkNeverHurts) {
   for (int stage = 0; stage <= kMaxZeroStage; ++stage) {
     double before = INFINITY;
     for (double link = 1e6; link < 1e12; link *= 3) {
-      const double now = Run({.devices = 8, .zero_stage = stage, .link_bytes_per_second = link}).step_seconds;
+      const double now = RunScaleOut({.devices = 8, .zero_stage = stage, .link_bytes_per_second = link}).step_seconds;
       EXPECT_LE(now, before);
       before = now;
     }

@@ -30,7 +30,8 @@ TEST_P(StepAtBatchTest, CountsAreThoseOfTheAnalysis) {
   absl::StatusOr<StepAtBatch> step = StepAtBatch::Make(Loader(GetParam()), {}, int64_t{8} << 30);
   ASSERT_TRUE(step.ok()) << step.status();
   EXPECT_TRUE(step->affine());
-  for (int64_t batch : {1, 2, 7, 33}) {
+  // At 300, BERT's 38,400 tokens read the whole embedding of 30,522 rows; at 33 they do not.
+  for (int64_t batch : {1, 2, 7, 33, 300}) {
     const Analysis analysis = AnalysisAt(GetParam(), batch, PrecisionMode::kAmpFp16);
     const absl::StatusOr<CostTable> cost = step->CostAt(PrecisionMode::kAmpBf16, batch);
     ASSERT_TRUE(cost.ok()) << cost.status();
@@ -58,7 +59,7 @@ TEST_P(StepAtBatchTest, LargestBatchFitsAndTheNextDoesNot) {
 
 INSTANTIATE_TEST_SUITE_P(Models, StepAtBatchTest,
                          testing::Values("resnet50", "bert_base.ts17.train", "gpt2.dynamo18.eval",
-                                         "mobilenet_v2.ts17.train", "lstm_lm.ts17.train"),
+                                         "mobilenet_v2.ts17.train", "lstm_lm.ts17.train", "whisper_tiny.dynamo18.eval"),
                          [](const auto& info) { return info.param.substr(0, info.param.find('.')); });
 
 TEST(StepAtBatchLimits, NothingFitsWhereTheParametersDoNot) {
@@ -93,6 +94,15 @@ TEST(BatchScalingTest, RefusesWhatIsNotALine) {
   EXPECT_TRUE(BatchScaling::Fit(std::vector<BatchPoint>{low, high}).ok());
   const auto refused = BatchScaling::Fit(std::vector<BatchPoint>{low, high, far});
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition);
+  // What grows no more between the far points stopped where the lines meet: 4 + 5 * 5 = 29, 4 + 5 * 6 = 34.
+  BatchPoint farthest = far;
+  farthest.batch = 20;
+  far.cost.kernels[0].flops = farthest.cost.kernels[0].flops = 30;
+  const auto capped = BatchScaling::Fit(std::vector<BatchPoint>{low, high, far, farthest});
+  ASSERT_TRUE(capped.ok()) << capped.status();
+  EXPECT_EQ(capped->FirstBend(), 7);
+  EXPECT_EQ(capped->CostAt(7)->kernels[0].flops, 4 + 5 * 5);
+  EXPECT_EQ(capped->CostAt(8)->kernels[0].flops, 30);
   far.cost.kernels[0].flops = 4 + 5 * 8;
   const auto line = BatchScaling::Fit(std::vector<BatchPoint>{low, high, far});
   ASSERT_TRUE(line.ok()) << line.status();

@@ -1,6 +1,7 @@
 // audit, compare and devices as programs: contracts, and numbers held against analyze.
 
 #include <cmath>
+#include <map>
 #include <set>
 #include <string>
 
@@ -20,7 +21,7 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 using Json = nlohmann::json;
 
-Json Run(const std::string& command) {
+Json RunJson(const std::string& command) {
   const ProgramRun run = RunShell(absl::StrCat(command, " --format json"));
   EXPECT_EQ(run.exit_code, 0) << command << "\n" << run.err;
   return run.exit_code == 0 ? Json::parse(run.out) : Json();
@@ -43,21 +44,21 @@ TEST(AuditTest, ObeysItsSchema) {
   for (const char* command :
        {"audit models/resnet50.onnx", "audit models/bert_base.ts17.train.onnx --mode inference --devices nvidia",
         "audit models/resnet50.onnx:0.7 models/lenet5.onnx:0.3 --price h100-sxm=3.5/h --price a100=20000"}) {
-    EXPECT_THAT(SchemaErrors(SchemaOf("audit"), Run(command)), IsEmpty()) << command;
+    EXPECT_THAT(SchemaErrors(SchemaOf("audit"), RunJson(command)), IsEmpty()) << command;
   }
 }
 
 // The batch that audit names fits by the memory model, one more does not, and the step takes what analyze says.
 TEST(AuditTest, LargestBatchAndTimeAreWhatAnalyzeSays) {
-  const Json audit = Run("audit models/resnet50.onnx --devices a100-sxm-80gb,v100-sxm2-16gb --max-devices 1");
+  const Json audit = RunJson("audit models/resnet50.onnx --devices a100-sxm-80gb,v100-sxm2-16gb --max-devices 1");
   for (const char* name : {"a100-sxm-80gb", "v100-sxm2-16gb"}) {
     const Json& row = RowOf(audit, name);
     ASSERT_FALSE(row["best"].is_null()) << row;
     const Json& candidate = row["candidates"][row["best"].get<size_t>()];
     const Json& run = candidate["runs"][0];
     const auto analyze = [&](int64_t batch) {
-      return Run(absl::StrCat("analyze models/resnet50.onnx --hardware ", name, " --batch ", batch, " --precision ",
-                              candidate["precision"].get<std::string>()));
+      return RunJson(absl::StrCat("analyze models/resnet50.onnx --hardware ", name, " --batch ", batch, " --precision ",
+                                  candidate["precision"].get<std::string>()));
     };
     const int64_t batch = run["largest_batch"];
     const Json at = analyze(batch);
@@ -69,7 +70,7 @@ TEST(AuditTest, LargestBatchAndTimeAreWhatAnalyzeSays) {
 }
 
 TEST(AuditTest, FrontHasNoDominatedDevice) {
-  const Json audit = Run("audit models/resnet50.onnx --devices nvidia");
+  const Json audit = RunJson("audit models/resnet50.onnx --devices nvidia");
   int on_front = 0;
   for (const Json& row : audit["devices"]) {
     if (!row["pareto_front"].get<bool>()) continue;
@@ -88,32 +89,33 @@ TEST(AuditTest, FrontHasNoDominatedDevice) {
 
 TEST(AuditTest, DeadlineBudgetAndFitThrowDevicesOut) {
   const Json late =
-      Run("audit models/resnet50.onnx --devices v100-sxm2-16gb --samples 1e9 --deadline 1h --max-devices 2");
+      RunJson("audit models/resnet50.onnx --devices v100-sxm2-16gb --samples 1e9 --deadline 1h --max-devices 2");
   EXPECT_THAT(late["devices"][0]["dropped"].get<std::string>(), HasSubstr("takes"));
   const Json dear =
-      Run("audit models/resnet50.onnx --devices h100-sxm --price h100-sxm=1000/h --budget 1 --samples 1e7");
+      RunJson("audit models/resnet50.onnx --devices h100-sxm --price h100-sxm=1000/h --budget 1 --samples 1e7");
   EXPECT_THAT(dear["devices"][0]["dropped"].get<std::string>(), HasSubstr("USD"));
-  const Json big = Run("audit models/tinyllama_1b.dynamo18.eval.onnx --devices rtx-4090 --precision fp32");
+  const Json big = RunJson("audit models/tinyllama_1b.dynamo18.eval.onnx --devices titan-xp --precision fp32");
   EXPECT_THAT(big["devices"][0]["dropped"].get<std::string>(), AllOf(HasSubstr("needs"), HasSubstr("link")));
 }
 
 // Twice as many devices where one is too slow; ZeRO where one is too small.
 TEST(AuditTest, MoreDevicesWhereTheyAreNeeded) {
-  const Json one = Run("audit models/resnet50.onnx --devices a100-sxm-80gb --samples 1e8");
+  const Json one = RunJson("audit models/resnet50.onnx --devices a100-sxm-80gb --samples 1e8");
   const Json& alone = one["devices"][0]["candidates"][one["devices"][0]["best"].get<size_t>()];
   EXPECT_EQ(alone["devices"], 1);
   const double deadline = alone["seconds"].get<double>() * 0.6;
-  const Json two =
-      Run(absl::StrCat("audit models/resnet50.onnx --devices a100-sxm-80gb --samples 1e8 --deadline ", deadline, "s"));
+  const Json two = RunJson(
+      absl::StrCat("audit models/resnet50.onnx --devices a100-sxm-80gb --samples 1e8 --deadline ", deadline, "s"));
   EXPECT_EQ(two["devices"][0]["candidates"][0]["devices"], 2);
-  const Json divided = Run("audit models/tinyllama_1b.dynamo18.eval.onnx --devices v100-sxm2-16gb --precision fp32");
+  const Json divided =
+      RunJson("audit models/tinyllama_1b.dynamo18.eval.onnx --devices v100-sxm2-16gb --precision fp32");
   ASSERT_FALSE(divided["devices"][0]["best"].is_null()) << divided["devices"][0]["dropped"];
   EXPECT_GE(divided["devices"][0]["candidates"][0]["zero_stage"], 1);
   EXPECT_GE(divided["devices"][0]["candidates"][0]["devices"], 2);
 }
 
 TEST(AuditTest, TableSaysWhatToTrust) {
-  const ProgramRun run = RunShell("audit models/resnet50.onnx --devices nvidia");
+  const ProgramRun run = RunShell("audit models/resnet50.onnx");
   EXPECT_EQ(run.exit_code, 0) << run.err;
   EXPECT_THAT(run.out, AllOf(HasSubstr("Pareto front"), HasSubstr("What would help"), HasSubstr("Fallen out"),
                              HasSubstr("measured runs"), HasSubstr("h100-sxm")));
@@ -133,34 +135,40 @@ TEST(AuditTest, OwnDevicesAndWrongWords) {
 TEST(CompareTest, ObeysItsSchema) {
   for (const char* command : {"compare models/resnet18.onnx models/resnet50.onnx --batch 8 --hardware a100",
                               "compare models/lenet5.onnx --sweep batch=1,8 --sweep batch=32"}) {
-    EXPECT_THAT(SchemaErrors(SchemaOf("compare"), Run(command)), IsEmpty()) << command;
+    EXPECT_THAT(SchemaErrors(SchemaOf("compare"), RunJson(command)), IsEmpty()) << command;
   }
 }
 
 TEST(CompareTest, ColumnsAreWhatAnalyzeSays) {
-  const Json compare = Run("compare models/resnet18.onnx models/resnet50.onnx --batch 8 --hardware a100");
+  const Json compare = RunJson("compare models/resnet18.onnx models/resnet50.onnx --batch 8 --hardware a100");
   int column = 0;
   for (const char* model : {"resnet18", "resnet50"}) {
-    const Json analyze = Run(absl::StrCat("analyze models/", model, ".onnx --batch 8 --hardware a100"));
+    const Json analyze = RunJson(absl::StrCat("analyze models/", model, ".onnx --batch 8 --hardware a100"));
+    const std::map<std::string, Json> expected = {{"parameters", analyze["model"]["parameters"]},
+                                                  {"flops", analyze["totals"]["step"]["flops"]},
+                                                  {"peak_bytes", analyze["memory"]["peak_bytes"]},
+                                                  {"step_seconds", analyze["roofline"]["step_seconds"]}};
+    size_t seen = 0;
     for (const Json& metric : compare["metrics"]) {
-      if (metric["name"] == "parameters") EXPECT_EQ(metric["values"][column], analyze["model"]["parameters"]);
-      if (metric["name"] == "flops") EXPECT_EQ(metric["values"][column], analyze["totals"]["step"]["flops"]);
-      if (metric["name"] == "peak_bytes") EXPECT_EQ(metric["values"][column], analyze["memory"]["peak_bytes"]);
-      if (metric["name"] == "step_seconds") EXPECT_EQ(metric["values"][column], analyze["roofline"]["step_seconds"]);
+      const auto value = expected.find(metric["name"]);
+      if (value == expected.end()) continue;
+      EXPECT_EQ(metric["values"][column].get<double>(), value->second.get<double>()) << metric["name"];
+      ++seen;
     }
+    EXPECT_EQ(seen, expected.size());
     ++column;
   }
 }
 
 TEST(CompareTest, AModelHasNoDifferenceFromItself) {
-  const Json compare = Run("compare models/lenet5.onnx models/lenet5.onnx --batch 4");
+  const Json compare = RunJson("compare models/lenet5.onnx models/lenet5.onnx --batch 4");
   EXPECT_THAT(compare["layers"][0]["differences"], IsEmpty());
   EXPECT_GT(compare["layers"][0]["matched"], 0);
 }
 
 // Two exports of one network: what was folded away is removed, and costs add up to the difference of the whole.
 TEST(CompareTest, DifferencesAddUp) {
-  const Json compare = Run("compare models/resnet50.onnx models/resnet50.ts17.eval.onnx --batch 8 --hardware a100");
+  const Json compare = RunJson("compare models/resnet50.onnx models/resnet50.ts17.eval.onnx --batch 8 --hardware a100");
   double sum = 0;
   std::set<std::string> changes;
   for (const Json& layer : compare["layers"][0]["differences"]) {
@@ -198,7 +206,7 @@ TEST(DevicesTest, SortFilterCompareCheck) {
   EXPECT_THAT(RunShell("devices --check hwdb/devices/k80.textproto").out,
               AllOf(HasSubstr("keeps every rule"), HasSubstr("link")));
   EXPECT_EQ(RunShell("devices --check models/lenet5.onnx").exit_code, 1);
-  const Json json = Run("devices --match tpu");
+  const Json json = RunJson("devices --match tpu");
   for (const Json& device : json["devices"]) EXPECT_EQ(device["kind"], "tpu");
   EXPECT_GE(json["devices"].size(), 7u);
 }

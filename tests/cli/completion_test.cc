@@ -49,8 +49,8 @@ std::string Complete(const std::string& words) {
 TEST(CompletionTest, BashOffersWhatFits) {
   EXPECT_EQ(Complete("reusescope an"), "analyze\n");
   EXPECT_EQ(Complete("reusescope analyze --prec"), "--precision\n");
-  EXPECT_EQ(Complete("reusescope analyze m.onnx --optimizer ada"), "adam\nadamw\n");
-  EXPECT_EQ(Complete("reusescope analyze m.onnx --optimizer = ada"), "adam\nadamw\n");
+  EXPECT_EQ(Complete("reusescope analyze m.onnx --optimizer ada"), "adam\nadamw\nadagrad\n");
+  EXPECT_EQ(Complete("reusescope analyze m.onnx --optimizer = ada"), "adam\nadamw\nadagrad\n");
   EXPECT_THAT(Complete("reusescope analyze m.onnx --hardware h"), HasSubstr("h100-sxm\n"));
   EXPECT_THAT(Complete("reusescope devices t"), HasSubstr("tpu-v5p\n"));
   EXPECT_EQ(Complete("reusescope completion b"), "bash\n");

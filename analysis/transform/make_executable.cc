@@ -1,0 +1,282 @@
+#include "analysis/transform/make_executable.h"
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/btree_map.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "analysis/ir/status_util.h"
+#include "analysis/ops/body_builder.h"
+
+namespace reusescope {
+namespace {
+
+bool SameNode(const Node& a, const Node& b) {
+  return a.op == b.op && a.inputs == b.inputs && a.outputs == b.outputs && a.attributes == b.attributes;
+}
+
+bool SameBody(const Graph& a, const Graph& b) {
+  const auto same_graph = [](const auto& x, const auto& y) { return SameBody(*x, *y); };
+  return a.inputs == b.inputs && a.outputs == b.outputs && a.captured == b.captured &&
+         std::equal(a.nodes.begin(), a.nodes.end(), b.nodes.begin(), b.nodes.end(), SameNode) &&
+         std::equal(a.subgraphs.begin(), a.subgraphs.end(), b.subgraphs.begin(), b.subgraphs.end(), same_graph);
+}
+
+class Executable {
+ public:
+  explicit Executable(TrainingGraph training)
+      : graph_(std::move(training.graph)), gradient_of_(std::move(training.gradient_of)) {
+    const auto opset = graph_.opsets.find("");
+    opset_ = opset == graph_.opsets.end() ? kExecutableOpset : opset->second;
+  }
+
+  absl::StatusOr<Model> Run() {
+    AddOutputs();
+    RestoreFoldedNodes();
+    for (NodeId id : graph_.order) RS_RETURN_IF_ERROR(CallFunction(id));
+    if (!missing_.empty()) return Missing();
+    AddInputs();
+    MakeNamesUnique();
+    graph_.opsets[std::string(kReuseScopeDomain)] = 1;
+    Model model{.producer = "reusescope", .graph = std::move(graph_), .functions = std::move(functions_)};
+    return model;
+  }
+
+ private:
+  // ---- Outputs.
+
+  void AddOutput(ValueId value, std::string name) {
+    // A value that has a name to keep, or that is an output already, is handed out under another.
+    const bool keeps_name = graph_.value(value).producer == kNoNode || named_.contains(value) ||
+                            std::find(graph_.outputs.begin(), graph_.outputs.end(), value) != graph_.outputs.end();
+    if (keeps_name) {
+      const Node& producer =
+          graph_.value(value).producer == kNoNode ? Node{} : graph_.node(graph_.value(value).producer);
+      Node copy{.op = {.domain = "", .type = "Identity", .since_version = kExecutableOpset},
+                .name = absl::StrCat(name, ".Identity"),
+                .module = producer.module,
+                .phase = Phase::kBackward};
+      copy.inputs = {value};
+      value = graph_.AddValue(name, graph_.value(value).type, ValueKind::kGradient);
+      copy.outputs = {value};
+      graph_.AddNode(std::move(copy));
+    }
+    graph_.value(value).name = std::move(name);
+    named_.insert(value);
+    graph_.outputs.push_back(value);
+  }
+
+  void AddOutputs() {
+    const auto count = static_cast<ValueId>(gradient_of_.size());
+    for (ValueId id = 0; id < count; ++id) {
+      const ValueKind kind = graph_.value(id).kind;
+      const bool source =
+          graph_.value(id).producer == kNoNode && (kind == ValueKind::kParameter || kind == ValueKind::kInput);
+      if (source && gradient_of_[id] != kNoValue) AddOutput(gradient_of_[id], "grad." + graph_.value(id).name);
+    }
+    for (NodeId id : std::vector<NodeId>(graph_.order)) {
+      if (graph_.node(id).phase != Phase::kUpdate) continue;
+      AddSchedule(id);
+      const OpSemantics* semantics = OpRegistry::Get().Find(graph_.node(id).op);
+      const Node node = graph_.node(id);
+      for (size_t j = 0; j < node.outputs.size(); ++j) {
+        const int input = semantics->in_place[j];
+        AddOutput(node.outputs[j], "new." + graph_.value(node.inputs[input]).name);
+        updated_.push_back(node.inputs[input]);
+      }
+    }
+  }
+
+  // An update takes the learning rate and the number of the step besides.
+  void AddSchedule(NodeId id) {
+    if (schedule_.empty()) {
+      schedule_ = {graph_.AddValue("learning_rate", Type::Tensor(DType::kFloat32, {}), ValueKind::kInput),
+                   graph_.AddValue("step", Type::Tensor(DType::kInt64, {}), ValueKind::kInput)};
+    }
+    for (ValueId input : schedule_) graph_.node(id).inputs.push_back(input);
+  }
+
+  // States that updates read are fed; parameters that they replace may be.
+  void AddInputs() {
+    for (const std::vector<ValueId>* list : {&schedule_, &updated_}) {
+      graph_.inputs.insert(graph_.inputs.end(), list->begin(), list->end());
+    }
+    for (ValueId id : graph_.inputs) graph_.value(id).dim_symbols.clear();
+  }
+
+  // ---- What constant folding took out, where nothing but doing it again tells the numbers.
+
+  void RestoreFoldedNodes() {
+    maker_.assign(graph_.values.size(), kNoNode);
+    std::vector<bool> scheduled(graph_.nodes.size(), false);
+    for (NodeId id : graph_.order) scheduled[id] = true;
+    for (NodeId id = 0; id < static_cast<NodeId>(graph_.nodes.size()); ++id) {
+      if (scheduled[id]) continue;
+      for (ValueId output : graph_.node(id).outputs) {
+        if (output != kNoValue) maker_[output] = id;
+      }
+    }
+    std::vector<NodeId> order;
+    for (NodeId id : graph_.order) {
+      RestoreInputs(id, order);
+      order.push_back(id);
+    }
+    for (ValueId output : graph_.outputs) Restore(output, order);
+    graph_.order = std::move(order);
+  }
+
+  void RestoreInputs(NodeId id, std::vector<NodeId>& order) {
+    const Node node = graph_.node(id);
+    for (ValueId input : node.inputs) Restore(input, order);
+    for (ValueId capture : node.captures) Restore(capture, order);
+  }
+
+  void Restore(ValueId id, std::vector<NodeId>& order) {
+    if (id == kNoValue || graph_.value(id).producer != kNoNode || maker_[id] == kNoNode) return;
+    if (graph_.value(id).kind == ValueKind::kParameter) return;  // a stored tensor that a Constant node held
+    const Literal* literal = graph_.literal(id);
+    const Node& folded = graph_.node(maker_[id]);
+    const bool constant = folded.inputs.empty() && folded.op.domain != kReuseScopeDomain;  // the file has its tensor
+    if ((literal != nullptr && literal->has_data) || constant) return;
+    const NodeId maker = maker_[id];
+    for (ValueId output : graph_.node(maker).outputs) {
+      if (output == kNoValue) continue;
+      maker_[output] = kNoNode;
+      graph_.value(output).producer = maker;
+    }
+    RestoreInputs(maker, order);
+    order.push_back(maker);
+  }
+
+  // ---- Functions.
+
+  bool NeedsFunction(const Node& node) const {
+    return node.op.domain == kReuseScopeDomain || node.saved_outputs > 0 ||
+           (node.op.domain.empty() && node.op.since_version > std::max(opset_, kExecutableOpset));
+  }
+
+  absl::Status CallFunction(NodeId id) {
+    const Node& node = graph_.node(id);
+    if (!NeedsFunction(node)) return absl::OkStatus();
+    const OpSemantics* semantics = OpRegistry::Get().Find(node.op);
+    if (semantics == nullptr) return NoGradientRule(node);
+    if (semantics->body == nullptr) {
+      missing_[OpKeyString(node.op)].push_back(node.name);
+      return absl::OkStatus();
+    }
+    BodyBuilder builder(graph_, id, *semantics);
+    RS_RETURN_IF_ERROR(semantics->body(builder));
+    calls_.emplace_back(id, FunctionFor(node.op.type, builder.Take()));
+    return absl::OkStatus();
+  }
+
+  // What Differentiate emitted for an operator without an entry: nothing tells its gradient.
+  absl::Status NoGradientRule(const Node& node) const {
+    const NodeId forward = node.forward_node;
+    const Node& unknown = forward == kNoNode ? node : graph_.node(forward);
+    return absl::UnimplementedError(absl::StrCat("node '", unknown.name, "' (", OpKeyString(unknown.op),
+                                                 ") has no gradient rule; it is reached from the output by ",
+                                                 PathFromOutput(forward)));
+  }
+
+  // The nodes from a graph output back to `id`, by way of gradients: "'fc' (Gemm-13), 'head' (Foo-1)".
+  std::string PathFromOutput(NodeId id) const {
+    const Uses uses(graph_);
+    std::vector<std::string> steps;
+    absl::flat_hash_set<NodeId> seen;
+    while (id != kNoNode && seen.insert(id).second) {
+      steps.push_back(absl::StrCat("'", graph_.node(id).name, "' (", OpKeyString(graph_.node(id).op), ")"));
+      NodeId next = kNoNode;
+      for (ValueId output : graph_.node(id).outputs) {
+        if (output == kNoValue || next != kNoNode) continue;
+        for (NodeId reader : uses.of(output)) {
+          if (graph_.node(reader).phase == Phase::kForward && CarriesGradient(reader)) next = reader;
+        }
+      }
+      id = next;
+    }
+    std::reverse(steps.begin(), steps.end());
+    return absl::StrJoin(steps, ", ");
+  }
+
+  bool CarriesGradient(NodeId id) const {
+    const auto& outputs = graph_.node(id).outputs;
+    return std::any_of(outputs.begin(), outputs.end(), [&](ValueId output) {
+      return output != kNoValue && output < static_cast<ValueId>(gradient_of_.size()) &&
+             gradient_of_[output] != kNoValue;
+    });
+  }
+
+  // The name of a function with that body, a new one if there is none.
+  std::string FunctionFor(const std::string& type, std::unique_ptr<Graph> body) {
+    std::vector<int>& variants = variants_[type];
+    for (int index : variants) {
+      if (SameBody(*functions_[index].body, *body)) return functions_[index].name;
+    }
+    body->opsets[""] = opset_;
+    Function function{.domain = std::string(kReuseScopeDomain), .body = std::move(body)};
+    function.name = variants.empty() ? type : absl::StrCat(type, "_", variants.size() + 1);
+    variants.push_back(static_cast<int>(functions_.size()));
+    functions_.push_back(std::move(function));
+    return functions_.back().name;
+  }
+
+  absl::Status Missing() const {
+    return absl::UnimplementedError(absl::StrCat("cannot be written as standard ONNX operators: ",
+                                                 absl::StrJoin(missing_, ", ", [](std::string* out, const auto& entry) {
+                                                   absl::StrAppend(out, entry.first, " (", entry.second.size(),
+                                                                   " nodes, for example '", entry.second[0], "')");
+                                                 })));
+  }
+
+  // ---- Names. Values that the program introduced may be called like values of the file.
+
+  void MakeNamesUnique() {
+    for (const auto& [id, function] : calls_) {
+      Node& node = graph_.node(id);
+      node.op = {.domain = std::string(kReuseScopeDomain), .type = function, .since_version = 1};
+      node.attributes = {};
+      node.outputs.erase(std::remove(node.outputs.begin(), node.outputs.end(), kNoValue), node.outputs.end());
+    }
+    absl::flat_hash_set<std::string> taken;
+    absl::flat_hash_set<ValueId> done;
+    const auto visit = [&](ValueId id) {
+      if (id == kNoValue || !done.insert(id).second) return;
+      std::string& name = graph_.value(id).name;
+      const std::string original = name;
+      for (int i = 2; !taken.insert(name).second; ++i) name = absl::StrCat(original, ".", i);
+      if (name != original && graph_.value(id).payload_of.empty()) graph_.value(id).payload_of = original;
+    };
+    for (ValueId id : graph_.inputs) visit(id);
+    for (ValueId id : graph_.outputs) visit(id);
+    for (NodeId id : graph_.order) {
+      for (ValueId input : graph_.node(id).captures) visit(input);
+      for (ValueId input : graph_.node(id).inputs) visit(input);
+      for (ValueId output : graph_.node(id).outputs) visit(output);
+    }
+  }
+
+  Graph graph_;
+  std::vector<ValueId> gradient_of_;
+  int opset_ = kExecutableOpset;
+  absl::flat_hash_set<ValueId> named_;  // outputs that have their names
+  std::vector<ValueId> schedule_;       // learning rate and step, where there are updates
+  std::vector<ValueId> updated_;        // parameters and states that update nodes replace
+  std::vector<NodeId> maker_;           // by value: the folded node that made it
+  std::vector<Function> functions_;
+  absl::flat_hash_map<std::string, std::vector<int>> variants_;  // by operator: its functions
+  std::vector<std::pair<NodeId, std::string>> calls_;            // nodes and the functions that they become
+  absl::btree_map<std::string, std::vector<std::string>> missing_;
+};
+
+}  // namespace
+
+absl::StatusOr<Model> MakeExecutable(TrainingGraph training) { return Executable(std::move(training)).Run(); }
+
+}  // namespace reusescope

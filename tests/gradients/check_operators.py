@@ -1,0 +1,406 @@
+"""Every operator: the gradient that `reusescope differentiate` writes, against central differences.
+
+    check_operators.py REUSESCOPE [FAMILY ...]
+
+Each case is a model of one node in float64. ONNX's reference evaluator runs what was written on random inputs and a
+random output gradient s; along random directions d, <gradient, d> must equal (s . f(x + h d) - s . f(x - h d)) / 2h to
+1e-6 of the larger, f being the reference evaluator on the one-node model itself. One line per failure and one per family;
+exit code 1 if anything fails.
+"""
+
+import itertools
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import onnx
+import onnx.reference
+from onnx import TensorProto, helper, numpy_helper
+
+TOLERANCE, STEP = 1e-6, 1e-5
+SINGLE_TOLERANCE, SINGLE_STEP = 5e-3, 1e-2
+DIRECTIONS = 3
+CASES = []  # (family, operator, inputs, attributes, options)
+
+
+def case(family, operator, *inputs, outputs=1, opset=21, low=-2.0, high=2.0, take=None, single=False, **attributes):
+    """Inputs are shapes (drawn from [low, high], differentiated), arrays (constants), or None (left out). `take`: outputs
+    that get a gradient (default: all). `single`: in float32, where the evaluator has no other."""
+    options = {"outputs": outputs, "opset": opset, "low": low, "high": high, "take": take, "single": single}
+    CASES.append((family, operator, inputs, attributes, options))
+
+
+def ints(*values):
+    return np.array(values, np.int64)
+
+
+def doubles(*values):
+    return np.array(values, np.float64)
+
+
+# ---- The cases.
+
+
+def elementwise():
+    plain = ["Relu", "LeakyRelu", "ThresholdedRelu", "Sigmoid", "Tanh", "Gelu", "Mish", "HardSwish", "HardSigmoid", "Elu",
+             "Celu", "Selu", "Softplus", "Softsign", "Shrink", "Exp", "Erf", "Abs", "Neg", "Sin", "Cos", "Tan", "Sinh",
+             "Cosh", "Atan", "Asinh", "Identity"]
+    for operator, shape in itertools.product(plain, [(7,), (2, 3, 4)]):
+        case("elementwise", operator, shape, low=-1.4, high=1.4)
+    for operator, low, high in [("Log", 0.2, 3), ("Sqrt", 0.2, 3), ("Reciprocal", 0.3, 2), ("Asin", -0.9, 0.9),
+                                ("Acos", -0.9, 0.9), ("Atanh", -0.9, 0.9), ("Acosh", 1.2, 3)]:
+        for shape in [(7,), (2, 3, 4)]:
+            case("elementwise", operator, shape, low=low, high=high)
+    case("elementwise", "Gelu", (9,), approximate="tanh")
+    for operator, names in {"LeakyRelu": ["alpha"], "ThresholdedRelu": ["alpha"], "Elu": ["alpha"], "Celu": ["alpha"],
+                            "HardSigmoid": ["alpha", "beta"], "Selu": ["alpha", "gamma"], "Shrink": ["lambd", "bias"]}.items():
+        case("elementwise", operator, (3, 5), **{name: 0.3 for name in names})
+    case("elementwise", "Swish", (3, 5), opset=24)
+    case("elementwise", "Swish", (3, 5), opset=24, alpha=1.7)
+    pairs = [((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 4), (3, 1)), ((1, 4), (3, 1)), ((2, 3, 4), ()), ((4,), (2, 3, 4))]
+    for operator, (a, b) in itertools.product(["Add", "Sub", "Mul"], pairs):
+        case("elementwise", operator, a, b)
+    for a, b in pairs:
+        case("elementwise", "Div", a, b, low=0.5)
+        case("elementwise", "Pow", a, b, low=0.5)
+        case("elementwise", "PRelu", a, b) if len(a) >= len(b) and np.broadcast_shapes(a, b) == a else None
+    for exponent in [-1.0, 0.0, 0.5, 1.0, 2.0, 3.0]:
+        case("elementwise", "Pow", (3, 4), doubles(exponent), low=0.3)
+    case("elementwise", "Pow", (3, 4), ints(2))
+    for operator, shapes in itertools.product(["Sum", "Mean", "Min", "Max"],
+                                              [[(3, 4)], [(3, 4), (4,)], [(3, 4), (3, 1), (1, 4)]]):
+        case("elementwise", operator, *shapes)
+    for bounds in [(doubles(-0.5)[0], doubles(0.7)[0]), (doubles(-0.5)[0],), (None, doubles(0.7)[0])]:
+        case("elementwise", "Clip", (4, 5), *bounds)
+    condition = np.array([[True, False, True, True], [False, True, False, True], [True, True, False, False]])
+    for a, b in [((3, 4), (3, 4)), ((4,), (3, 1)), ((), (3, 4))]:
+        case("elementwise", "Where", condition, a, b)
+    case("elementwise", "Cast", (3, 4), to=TensorProto.DOUBLE)
+    case("elementwise", "Dropout", (3, 4))
+
+
+def contraction():
+    for a, b in [((3, 4), (4, 5)), ((2, 3, 4), (4, 5)), ((2, 3, 4), (2, 4, 5)), ((4,), (4, 5)), ((3, 4), (4,)),
+                 ((4,), (4,)), ((2, 1, 3, 4), (5, 4, 2)), ((3, 4), (2, 4, 5)), ((1, 3, 4), (2, 4, 5)), ((2, 3, 4), (4,)),
+                 ((4,), (2, 4, 5))]:
+        case("contraction", "MatMul", a, b)
+    for ta, tb in itertools.product([0, 1], repeat=2):
+        a, b = ((4, 3) if ta else (3, 4)), ((5, 4) if tb else (4, 5))
+        for alpha, c in [(1.0, None), (0.5, (5,)), (1.0, (3, 1)), (2.0, (3, 5)), (1.0, ())]:
+            rest = [] if c is None else [c]
+            case("contraction", "Gemm", a, b, *rest, transA=ta, transB=tb, alpha=alpha, beta=0.7)
+    for equation, *shapes in [("ij,jk->ik", (3, 4), (4, 5)), ("ij,jk", (3, 4), (4, 5)), ("bij,bjk->bik", (2, 3, 4), (2, 4, 5)),
+                              ("bhid,bhjd->bhij", (2, 2, 3, 4), (2, 2, 5, 4)), ("i,j->ij", (3,), (4,)), ("ij->ji", (3, 4)),
+                              ("ij->j", (3, 4)), ("ii->i", (4, 4)), ("ii->", (4, 4)), ("bii->bi", (2, 3, 3)),
+                              ("ij,ij->", (3, 4), (3, 4)), ("ij,kl->ik", (3, 4), (5, 2)), ("...ij,jk->...ik", (2, 3, 4), (4, 5)),
+                              ("...ij,...jk->...ik", (2, 3, 4), (1, 4, 5)), ("ijk,jil->kl", (3, 4, 2), (4, 3, 5)),
+                              ("ij,jk,kl->il", (2, 3), (3, 4), (4, 2)), ("b,bij->bij", (2,), (2, 3, 4))]:
+        case("contraction", "Einsum", *shapes, equation=equation)
+
+
+def convolution():
+    settings = [dict(), dict(strides=2), dict(dilations=2), dict(pads=1), dict(strides=2, pads=1), dict(strides=3, dilations=2),
+                dict(strides=2, pads=2, dilations=2)]
+    for dims, setting, group, bias in itertools.product([1, 2, 3], settings, [1, 2, 4], [False, True]):
+        if (dims == 3 and group == 4) or (bias and setting):
+            continue
+        size = (7,) * (dims - 1) + (8,) if dims < 3 else (5, 6, 5)
+        attributes = {name: [value] * (dims * (2 if name == "pads" else 1)) for name, value in setting.items()}
+        kernel = (2,) * dims if dims == 3 else (3,) * dims
+        rest = [(4,)] if bias else []
+        case("convolution", "Conv", (2, 4) + size, (4, 4 // group) + kernel, *rest, group=group, **attributes)
+    for pad, stride in itertools.product(["SAME_UPPER", "SAME_LOWER", "VALID"], [1, 2]):
+        case("convolution", "Conv", (1, 2, 7, 6), (3, 2, 3, 2), auto_pad=pad, strides=[stride, stride])
+    case("convolution", "Conv", (1, 2, 7, 6), (3, 2, 3, 2), pads=[0, 2, 1, 0], strides=[1, 3])
+    transposed = [dict(), dict(strides=2), dict(dilations=2), dict(pads=1), dict(strides=2, pads=1, output_padding=1),
+                  dict(strides=3, output_padding=2)]
+    for dims, setting, group in itertools.product([1, 2, 3], transposed, [1, 2]):
+        attributes = {name: [value] * (dims * (2 if name == "pads" else 1)) for name, value in setting.items()}
+        # The reference evaluator has groups of one channel only.
+        channels, filters = (2, (2, 1)) if group == 2 else (3, (3, 2))
+        case("convolution", "ConvTranspose", (2, channels) + (4, 3, 3)[:dims], filters + (3, 2, 2)[:dims], group=group,
+             **attributes)
+    case("convolution", "ConvTranspose", (1, 3, 4, 4), (3, 2, 3, 3), (2,))
+
+
+def pooling():
+    for operator, (kernel, setting) in itertools.product(
+            ["MaxPool", "AveragePool", "LpPool"],
+            [([2, 2], {}), ([3, 2], dict(strides=[2, 1])), ([3, 3], dict(pads=[1, 1, 1, 1])),
+             ([3, 3], dict(strides=[2, 2], pads=[1, 0, 1, 1])), ([2, 2], dict(strides=[3, 3])),
+             ([2, 2], dict(dilations=[2, 2])), ([3, 3], dict(strides=[2, 2], ceil_mode=1)),
+             ([3, 3], dict(strides=[2, 2], auto_pad="SAME_UPPER")), ([3, 3], dict(strides=[2, 2], auto_pad="SAME_LOWER"))]):
+        case("pooling", operator, (2, 2, 7, 8), kernel_shape=kernel, **setting)
+    for operator in ["MaxPool", "AveragePool", "LpPool"]:
+        case("pooling", operator, (2, 3, 9), kernel_shape=[3], strides=[2])
+        case("pooling", operator, (1, 2, 4, 5, 4), kernel_shape=[2, 2, 2])
+    for p in [1, 3]:
+        case("pooling", "LpPool", (1, 2, 5, 5), kernel_shape=[2, 2], p=p)
+    for pads, ceil in itertools.product([[1, 1, 1, 1], [0, 0, 1, 1]], [0, 1]):
+        case("pooling", "AveragePool", (1, 2, 6, 7), kernel_shape=[3, 3], strides=[2, 2], pads=pads, ceil_mode=ceil,
+             count_include_pad=1)
+    for operator, shape in itertools.product(["GlobalAveragePool", "GlobalMaxPool"], [(2, 3, 5), (2, 3, 4, 5), (1, 2, 3, 2, 3)]):
+        case("pooling", operator, shape)
+
+
+def normalization():
+    for shape, training in itertools.product([(4, 3), (2, 3, 5), (2, 3, 4, 5), (2, 2, 3, 2, 3)], [0, 1]):
+        statistics = [np.linspace(-0.3, 0.4, shape[1]), np.linspace(0.5, 1.5, shape[1])]
+        case("normalization", "BatchNormalization", shape, (shape[1],), (shape[1],), *statistics, training_mode=training,
+             outputs=3 if training else 1, take=[0], epsilon=1e-3)
+    for shape, axis, bias in itertools.product([(3, 4), (2, 3, 4), (2, 3, 2, 3)], [-1, 1], [True, False]):
+        tail = shape[axis:]
+        case("normalization", "LayerNormalization", shape, tail, *([tail] if bias else []), axis=axis, epsilon=1e-3)
+        if not bias:
+            case("normalization", "RMSNormalization", shape, tail, axis=axis, epsilon=1e-3, opset=23)
+    case("normalization", "LayerNormalization", (2, 3, 4), (1, 4), (4,), axis=1)
+    for shape, groups in [((2, 4, 5), 2), ((2, 6, 3, 2), 3), ((1, 4, 3, 3), 1), ((2, 4, 3), 4)]:
+        case("normalization", "GroupNormalization", shape, (shape[1],), (shape[1],), num_groups=groups, epsilon=1e-3)
+    case("normalization", "GroupNormalization", (2, 6, 3, 2), (3,), (3,), num_groups=3, opset=18)
+    for shape in [(2, 3, 5), (2, 3, 4, 4), (1, 2, 3, 2, 3)]:
+        case("normalization", "InstanceNormalization", shape, (shape[1],), (shape[1],), epsilon=1e-3)
+    for size in [1, 2, 3, 5]:
+        case("normalization", "LRN", (2, 6, 3, 2), size=size, alpha=0.3, beta=0.6, bias=1.5)
+    for p, axis in itertools.product([1, 2], [-1, 0, 1]):
+        case("normalization", "LpNormalization", (3, 4, 2), p=p, axis=axis)
+    case("normalization", "MeanVarianceNormalization", (2, 3, 4, 5), single=True)
+    case("normalization", "MeanVarianceNormalization", (2, 3, 4, 5), axes=[2, 3], single=True)
+    for operator, (shape, axis) in itertools.product(["Softmax", "LogSoftmax"],
+                                                     [((5,), -1), ((3, 4), 1), ((3, 4), 0), ((2, 3, 4), 1), ((2, 3, 4), -2)]):
+        case("normalization", operator, shape, axis=axis)
+
+
+def losses():
+    for shape, reduction, weight, ignore in itertools.product([(4, 5), (2, 5, 3), (2, 5, 3, 2)], ["mean", "sum", "none"],
+                                                              [False, True], [None, 2]):
+        labels = np.arange(np.prod(shape[:1] + shape[2:])).reshape(shape[:1] + shape[2:]) % shape[1]
+        rest = [np.linspace(0.5, 1.5, shape[1])] if weight else []
+        attributes = {"reduction": reduction} | ({} if ignore is None else {"ignore_index": ignore})
+        case("losses", "SoftmaxCrossEntropyLoss", shape, labels, *rest, **attributes)
+        case("losses", "NegativeLogLikelihoodLoss", shape, labels, *rest, **attributes)
+
+
+def reduction():
+    operators = ["ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare",
+                 "ReduceLogSumExp"]
+    variants = [((3, 4), None), ((3, 4), ints(1)), ((3, 4), ints(-2)), ((2, 3, 4), ints(0, 2)), ((2, 3, 4), ints(1))]
+    for operator, (shape, axes), keep in itertools.product(operators, variants, [0, 1]):
+        case("reduction", operator, shape, *([] if axes is None else [axes]), keepdims=keep, opset=20)
+    for (shape, axes), keep in itertools.product(variants, [0, 1]):
+        case("reduction", "ReduceLogSum", shape, *([] if axes is None else [axes]), keepdims=keep, low=0.3, opset=20)
+    for exclusive, reverse, axis in itertools.product([0, 1], [0, 1], [0, 1]):
+        case("reduction", "CumSum", (3, 4), np.array(axis, np.int64), exclusive=exclusive, reverse=reverse)
+
+
+def layout():
+    case("layout", "Reshape", (3, 4), ints(2, 6))
+    case("layout", "Reshape", (3, 4), ints(-1))
+    case("layout", "Flatten", (2, 3, 4), axis=2)
+    case("layout", "Squeeze", (1, 3, 1, 2), ints(0, 2))
+    case("layout", "Unsqueeze", (3, 2), ints(0, 3))
+    for perm in [None, [1, 0, 2], [2, 0, 1], [0, 2, 1]]:
+        case("layout", "Transpose", (2, 3, 4), **({} if perm is None else {"perm": perm}))
+    for starts, ends, axes, steps in [([1], [3], [0], [1]), ([0, 1], [2, 3], [0, 1], [1, 1]), ([0], [100], [1], [2]),
+                                      ([-1], [-100], [1], [-1]), ([-2], [-100], [0], [-2]), ([1, -1], [4, -4], [0, 2], [2, -1]),
+                                      ([-3], [-1], [1], [1])]:
+        case("layout", "Slice", (4, 5, 6), ints(*starts), ints(*ends), ints(*axes), ints(*steps))
+    case("layout", "Split", (6, 4), ints(2, 3, 1), outputs=3, axis=0)
+    case("layout", "Split", (6, 4), ints(2, 3, 1), outputs=3, axis=0, take=[1])
+    case("layout", "Split", (6, 4), outputs=2, axis=1, num_outputs=2)
+    for shape, to in [((3, 1), (2, 3, 4)), ((1,), (3, 2)), ((3, 4), (3, 1)), ((), (2, 2))]:
+        case("layout", "Expand", shape, ints(*to))
+    for axis in [0, 1, -1]:
+        case("layout", "Concat", (2, 3), (2, 3), (2, 3), axis=axis)
+    case("layout", "Concat", (2, 3), (4, 3), axis=0)
+    for repeats in [(1, 2), (3, 1), (2, 3)]:
+        case("layout", "Tile", (2, 3), ints(*repeats))
+    for mode, pads in itertools.product(["constant", "reflect", "edge", "wrap"], [(0, 1, 0, 1), (2, 1, 1, 2), (0, 0, 2, 0)]):
+        case("layout", "Pad", (4, 5), ints(*pads), mode=mode)
+    case("layout", "Pad", (4, 5), ints(1, 2), doubles(0.5)[0], ints(1))
+    case("layout", "SpaceToDepth", (1, 2, 4, 6), blocksize=2)
+    for mode in ["DCR", "CRD"]:
+        case("layout", "DepthToSpace", (1, 8, 2, 3), blocksize=2, mode=mode)
+    for upper, k in itertools.product([0, 1], [-1, 0, 2]):
+        case("layout", "Trilu", (2, 4, 5), np.array(k, np.int64), upper=upper)
+    case("layout", "ReverseSequence", (4, 3, 2), ints(4, 2, 1), time_axis=0, batch_axis=1)
+
+
+def gather():
+    for axis, index in itertools.product([0, 1, -1], [np.array(1), ints(0, 2, 2), ints(-1, 0), np.array([[0, 1], [2, 0]])]):
+        case("gather", "Gather", (3, 4, 3), index, axis=axis)
+    for axis, shape in [(0, (3, 4)), (1, (2, 4))]:
+        case("gather", "GatherElements", shape, np.array([[0, 2, 1, 2], [1, 0, -1, 2]]), axis=axis)
+    for index, batch in [([[0, 1], [2, 0], [0, 1]], 0), ([[1], [0]], 0), ([[[1], [0]], [[2], [2]]], 1), ([[1], [-1]], 1)]:
+        case("gather", "GatherND", (2, 3, 4) if batch else (3, 4), np.array(index), batch_dims=batch)
+    for axis, how in itertools.product([0, 1], ["none", "add", "mul", "min", "max"]):
+        index = np.array([[0, 2, 1], [2, 1, 0]]) if how == "none" else np.array([[0, 2, 0], [2, 1, 0]])
+        case("gather", "ScatterElements", (3, 3), index, (2, 3), axis=axis, reduction=how, low=0.3)
+    for how in ["none", "add", "mul", "min", "max"]:
+        index = np.array([[0], [2]]) if how in ("none", "min", "max") else np.array([[0], [2], [0]])
+        case("gather", "ScatterND", (4, 3), index, (len(index), 3), reduction=how, low=0.3)
+    for axis, largest in itertools.product([0, 1], [0, 1]):
+        case("gather", "TopK", (4, 5), ints(2), axis=axis, largest=largest, outputs=2, take=[0])
+    case("gather", "Compress", (3, 4), np.array([True, False, True]), axis=0)
+    case("gather", "Compress", (3, 4), np.array([False, True, True, False, True]))
+
+
+def resampling():
+    for mode, transform, size in itertools.product(
+            ["nearest", "linear", "cubic"], ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel",
+                                             "half_pixel_symmetric"], [(6, 7), (2, 5), (4, 9)]):
+        case("resampling", "Resize", (1, 2, 4, 5), None, None, ints(1, 2, *size), mode=mode,
+             coordinate_transformation_mode=transform)
+    for nearest in ["floor", "ceil", "round_prefer_ceil", "round_prefer_floor"]:
+        case("resampling", "Resize", (1, 1, 4, 5), None, np.array([1, 1, 1.7, 0.6], np.float32), mode="nearest",
+             nearest_mode=nearest)
+    for mode in ["linear", "cubic"]:
+        case("resampling", "Resize", (1, 1, 7, 8), None, None, ints(1, 1, 3, 5), mode=mode, antialias=1)
+        case("resampling", "Resize", (1, 1, 4, 5), None, None, ints(1, 1, 7, 9), mode=mode, exclude_outside=1)
+    case("resampling", "Col2Im", (1, 8, 6), ints(3, 4), ints(2, 2))
+    case("resampling", "Col2Im", (1, 8, 12), ints(5, 5), ints(2, 2), pads=[0, 1, 1, 0], strides=[1, 2], dilations=[2, 1])
+
+
+def recurrent():
+    for operator, gates in [("RNN", 1), ("GRU", 3), ("LSTM", 4)]:
+        w, r, b = (1, gates * 3, 2), (1, gates * 3, 3), (1, 2 * gates * 3)
+        for biased, state in itertools.product([False, True], repeat=2):
+            operands = [(4, 2, 2), w, r] + ([b] if biased else [None] if state else [])
+            if state:
+                operands += [None, (1, 2, 3)] + ([(1, 2, 3)] if operator == "LSTM" else [])
+            for lbr in [0, 1] if operator == "GRU" else [None]:
+                extra = {} if lbr is None else {"linear_before_reset": lbr}
+                case("recurrent", operator, *operands, hidden_size=3, outputs=2, **extra)
+                case("recurrent", operator, *operands, hidden_size=3, outputs=2, take=[1], **extra)
+        case("recurrent", operator, (2, 4, 2), w, r, b, hidden_size=3, layout=1, outputs=1)
+    case("recurrent", "LSTM", (4, 2, 2), (1, 12, 2), (1, 12, 3), (1, 24), None, (1, 2, 3), (1, 2, 3), (1, 9), hidden_size=3,
+         outputs=3)
+
+
+def attention():
+    for (q, k), causal in itertools.product([((2, 2, 3, 4), (2, 2, 5, 4)), ((1, 4, 3, 4), (1, 2, 3, 4))], [0, 1]):
+        case("attention", "Attention", q, k, k, is_causal=causal, opset=23)
+        case("attention", "Attention", q, k, k, (q[2], k[2]), is_causal=causal, opset=23)
+    keep = np.array([[True, True, False, True, True], [True] * 5, [False, True, True, True, False]])
+    case("attention", "Attention", (2, 2, 3, 4), (2, 2, 5, 4), (2, 2, 5, 4), keep, opset=23)
+    case("attention", "Attention", (2, 3, 8), (2, 5, 8), (2, 5, 8), q_num_heads=2, kv_num_heads=2, opset=23)
+    case("attention", "Attention", (2, 3, 8), (2, 5, 4), (2, 5, 4), q_num_heads=4, kv_num_heads=2, scale=0.3, softcap=2.0,
+         opset=23)
+    case("attention", "Attention", (1, 2, 3, 4), (1, 2, 3, 4), (1, 2, 3, 4), None, (1, 2, 2, 4), (1, 2, 2, 4), is_causal=1,
+         outputs=3, opset=23)
+    table = np.linspace(-1, 1, 6).reshape(3, 2)
+    for interleaved, (shape, heads) in itertools.product([0, 1], [((2, 2, 3, 4), 0), ((2, 3, 8), 2)]):
+        attributes = {"interleaved": interleaved} | ({"num_heads": heads} if heads else {})
+        case("attention", "RotaryEmbedding", shape, table, table[::-1].copy(), np.array([[0, 1, 2], [2, 0, 1]]), opset=23,
+             **attributes)
+    case("attention", "RotaryEmbedding", (1, 2, 3, 6), np.ones((3, 1)), np.full((3, 1), 0.5), ints(0, 1, 2)[None], opset=23,
+         rotary_embedding_dim=2)
+
+
+FAMILIES = [elementwise, contraction, convolution, pooling, normalization, losses, reduction, layout, gather, resampling,
+            recurrent, attention]
+
+# ---- Running a case.
+
+
+def build(operator, inputs, attributes, options, random):
+    """The one-node model and what to feed it."""
+    names, graph_inputs, initializers, feeds = [], [], [], {}
+    dtype, element = (np.float32, TensorProto.FLOAT) if options["single"] else (np.float64, TensorProto.DOUBLE)
+    for i, operand in enumerate(inputs):
+        names.append("" if operand is None else f"x{i}")
+        if isinstance(operand, tuple):
+            feeds[f"x{i}"] = np.asarray(random.uniform(options["low"], options["high"], operand), dtype)
+            graph_inputs.append(helper.make_tensor_value_info(f"x{i}", element, operand))
+        elif operand is not None:
+            initializers.append(numpy_helper.from_array(np.asarray(operand), f"x{i}"))
+    outputs = [f"y{j}" for j in range(options["outputs"])]
+    node = helper.make_node(operator, names, outputs, name="n", **attributes)
+    taken = [outputs[j] for j in (options["take"] or range(len(outputs)))]
+    graph = helper.make_graph([node], "g", graph_inputs,
+                              [helper.make_tensor_value_info(y, element, None) for y in taken], initializers)
+    imports = [helper.make_opsetid("", options["opset"])]
+    return helper.make_model(graph, opset_imports=imports, ir_version=10), feeds, taken
+
+
+def differentiate(program, model, folder):
+    path, written = os.path.join(folder, "model.onnx"), os.path.join(folder, "training.onnx")
+    onnx.save(model, path)
+    done = subprocess.run([program, "differentiate", path, "-o", written, "--loss=none", "--input-gradients=on"],
+                          capture_output=True, text=True)
+    if done.returncode != 0:
+        raise AssertionError(done.stderr.strip().split("\n")[0])
+    onnx.checker.check_model(written, full_check=True)
+    return written
+
+
+def check(program, number, folder):
+    _, operator, inputs, attributes, options = CASES[number]
+    random = np.random.default_rng(number)
+    model, feeds, taken = build(operator, inputs, attributes, options, random)
+    forward = onnx.reference.ReferenceEvaluator(model)
+
+    def run(values):
+        return forward.run(taken, values)
+
+    results = run(feeds)
+    seeds = {f"seed.{y}": np.asarray(random.uniform(-1, 1, value.shape), value.dtype) for y, value in zip(taken, results)}
+    tolerance, step = (SINGLE_TOLERANCE, SINGLE_STEP) if options["single"] else (TOLERANCE, STEP)
+    folder = os.path.join(folder, str(number))
+    os.makedirs(folder)
+    written = onnx.reference.ReferenceEvaluator(differentiate(program, model, folder))
+    found = dict(zip(written.output_names, written.run(None, feeds | seeds)))
+    for y, value in zip(taken, results):
+        if not np.allclose(found[y], value, rtol=tolerance, atol=tolerance):
+            raise AssertionError(f"output {y} differs")
+
+    def objective(values):
+        return sum(float((seed * value).sum()) for seed, value in zip(seeds.values(), run(values)))
+
+    for name in feeds:
+        gradient = found.get(f"grad.{name}")
+        if gradient is None:
+            raise AssertionError(f"no gradient of {name}")
+        if gradient.shape != feeds[name].shape:
+            raise AssertionError(f"gradient of {name} is {gradient.shape}, expected {feeds[name].shape}")
+        for _ in range(DIRECTIONS):
+            direction = np.asarray(random.uniform(-1, 1, gradient.shape), gradient.dtype)
+            ahead = objective(feeds | {name: np.asarray(feeds[name] + step * direction, gradient.dtype)})
+            behind = objective(feeds | {name: np.asarray(feeds[name] - step * direction, gradient.dtype)})
+            expected, got = (ahead - behind) / (2 * step), float((gradient * direction).sum())
+            if not abs(got - expected) <= tolerance * max(1, abs(expected), abs(got)):
+                raise AssertionError(f"gradient of {name} along a direction is {got:.9g}, differences say {expected:.9g}")
+
+
+def describe(number):
+    _, operator, inputs, attributes, _ = CASES[number]
+    operands = ", ".join("-" if x is None else str(list(x)) if isinstance(x, tuple) else f"const{list(x.shape)}"
+                         for x in inputs)
+    return f"{operator}({operands}) {attributes}"
+
+
+def main():
+    program, wanted = sys.argv[1], sys.argv[2:]
+    for family in FAMILIES:
+        if not wanted or family.__name__ in wanted:
+            family()
+    failures = {}
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(check, program, number, folder) for number in range(len(CASES))]
+        for number, future in enumerate(futures):
+            error = future.exception()
+            if error is not None:
+                failures[number] = error
+                print(f"FAIL {describe(number)}: {type(error).__name__}: {str(error)[:300]}")
+    for family in dict.fromkeys(row[0] for row in CASES):
+        numbers = [number for number, row in enumerate(CASES) if row[0] == family]
+        failed = sum(number in failures for number in numbers)
+        print(f"{'FAIL' if failed else 'ok  '} {family:14} {len(numbers) - failed} of {len(numbers)} cases")
+    print(f"{len(CASES) - len(failures)} of {len(CASES)} cases")
+    sys.exit(1 if failures or not CASES else 0)
+
+
+if __name__ == "__main__":
+    main()
