@@ -28,7 +28,7 @@ constexpr const char* kExamples =
     "  reusescope analyze resnet50.onnx --batch 32 --hardware a100-sxm-80gb   the whole report\n"
     "  reusescope analyze gpt2.onnx --dim sequence=1024 --format json         the same for a program\n"
     "  reusescope graph resnet50.onnx --after=differentiate                   the training graph\n"
-    "  reusescope differentiate resnet50.onnx -o training.onnx                the same as a file that runs\n"
+    "  reusescope differentiate resnet50.onnx -o training.onnx                the same as a runnable file\n"
     "  reusescope audit resnet50.onnx --deadline 24h                          which device to buy\n"
     "  reusescope compare old.onnx new.onnx --hardware a100                   which layers cost more\n"
     "  reusescope devices                                                     the devices it knows\n"

@@ -68,7 +68,7 @@ void AddDifferentiateCommand(CLI::App& app, Action& action) {
   command->footer(
       "  reusescope differentiate resnet50.onnx -o training.onnx --batch 8           gradients from seeds\n"
       "  reusescope differentiate gpt2.onnx -o step.onnx --loss=cross-entropy --optimizer=adamw\n"
-      "  reusescope differentiate vit.onnx -o head.onnx --train '^head\\.'             only the last layer trains\n");
+      "  reusescope differentiate vit.onnx -o head.onnx --train '^head\\.'             only the head trains\n");
   command->add_option("MODEL", options->workload.model, "The model, an .onnx file")->required();
   command->add_option("-o,--output", options->output, "The file to write")
       ->required()
