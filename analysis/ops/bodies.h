@@ -97,6 +97,10 @@ absl::Status PadGradBody(BodyBuilder& body);
 absl::Status ResizeGradBody(BodyBuilder& body);
 absl::Status Col2ImGradBody(BodyBuilder& body);
 
+// grid_sample_bodies.cc.
+absl::Status GridSampleGradBody(BodyBuilder& body);
+absl::Status GridSampleGridGradBody(BodyBuilder& body);
+
 // recurrent_bodies.cc: of LSTM, GRU and RNN, and of their two gradients.
 absl::Status RecurrentBody(BodyBuilder& body);
 absl::Status RecurrentGradBody(BodyBuilder& body);

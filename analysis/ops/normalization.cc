@@ -119,7 +119,7 @@ absl::Status LayerNormGradient(GradientContext& ctx) {
   Shape rows = x.shape;
   const int64_t axis = AxisOf(ctx.forward(), -1, x.rank());
   for (int64_t d = axis; d < x.rank(); ++d) rows[d] = 1;
-  const Type type = Type::Tensor(StatisticDType(ctx), rows);
+  const Type type = Type::Tensor(static_cast<DType>(ctx.node().attributes.Int("stash_type", 1)), rows);
   const ValueId mean = ctx.AskForOutput(1, "saved_mean", type);
   const ValueId deviation = ctx.AskForOutput(2, "saved_inv_std", type);
   EmitNormGradient(ctx, "reusescope::LayerNormalizationGrad", WithScale(ctx, {ctx.GO(0), ctx.I(0), mean, deviation}));

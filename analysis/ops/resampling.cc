@@ -181,8 +181,8 @@ void RegisterResampling(OpRegistry& registry) {
        .eager_saves = RoiAlignSaves},
       {.type = "Col2Im", .flops = 1, .kernel = SweepKernel, .gradient = Col2ImGradient, .differentiable_inputs = 0b1},
       Gradient("ResizeGrad", ResizeGradKernel, ResizeGradBody),
-      Gradient("GridSampleGrad", GridSampleGradKernel),
-      Gradient("GridSampleGridGrad", GridSampleGradKernel),
+      Gradient("GridSampleGrad", GridSampleGradKernel, GridSampleGradBody),
+      Gradient("GridSampleGridGrad", GridSampleGradKernel, GridSampleGridGradBody),
       Gradient("RoiAlignGrad", RoiAlignGradKernel),
       Gradient("Col2ImGrad", CopyKernel, Col2ImGradBody),
   };

@@ -65,7 +65,7 @@ std::vector<ResizeTap> TapsAround(const OpContext& resize, int64_t output, doubl
   const bool antialias = resize.attributes().Int("antialias", 0) != 0;
   const double shrink = antialias && axis.scale < 1 ? axis.scale : 1;
   const double reach = (cubic ? 2 : 1) / shrink;
-  const bool exclude = antialias || resize.attributes().Int("exclude_outside", 0) != 0;
+  const bool exclude = resize.attributes().Int("exclude_outside", 0) != 0;
   std::vector<ResizeTap> taps;
   double sum = 0;
   for (auto i = static_cast<int64_t>(std::floor(x - reach)); i <= static_cast<int64_t>(std::ceil(x + reach)); ++i) {
@@ -75,7 +75,7 @@ std::vector<ResizeTap> TapsAround(const OpContext& resize, int64_t output, doubl
     taps.push_back({output, std::clamp<int64_t>(i, 0, axis.in - 1), weight});
     sum += weight;
   }
-  if (exclude && sum != 0) {
+  if ((exclude || antialias) && sum != 0) {
     for (ResizeTap& tap : taps) tap.weight /= sum;
   }
   return taps;

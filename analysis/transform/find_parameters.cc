@@ -122,6 +122,7 @@ class Finder {
   void ReplaceIdentitiesOf(ValueId id);
   void SeparateByModule(ValueId id);
   ValueId CloneParameter(ValueId id, const std::string& name);
+  void TieNamedCopies();
   void TieTransposedCopies();
   void Tie(ValueId copy, ValueId table);
   absl::Status Overrule(const ParameterOptions& options);
@@ -355,13 +356,29 @@ void Finder::Tie(ValueId copy, ValueId table) {
   graph_.order.pop_back();
   graph_.value(copy).kind = ValueKind::kActivation;
   notes_.push_back(absl::StrCat("'", graph_.value(copy).name, "' ", ShapeString(graph_.value(copy).type.shape),
-                                " has no name of its own and the transposed shape of the embedding '",
+                                " is, by its shape and by what the file says of its name, the transposed '",
                                 graph_.value(table).name, "': taken to be tied to it, and counted once"));
+}
+
+// A copy that the file says to be made of another parameter ("folded_from"), and that has its transposed shape.
+void Finder::TieNamedCopies() {
+  absl::flat_hash_map<std::string, ValueId> by_name;
+  for (ValueId id : Parameters()) by_name.emplace(graph_.value(id).name, id);
+  for (ValueId id : Parameters()) {
+    const Value& copy = graph_.value(id);
+    const auto found = by_name.find(copy.original_name);
+    const bool known = static_cast<size_t>(id) < differentiable_.size() && !uses_.of(id).empty();
+    if (!known || copy.evidence == KindEvidence::kNone || found == by_name.end() || found->second == id) continue;
+    const Shape& table = graph_.value(found->second).type.shape;
+    const Shape transposed(table.rbegin(), table.rend());
+    if (table.size() == 2 && table[0] != table[1] && copy.type.shape == transposed) Tie(id, found->second);
+  }
 }
 
 // An output layer that shares its matrix with the embedding: constant folding left a transposed copy of it, nameless.
 // Where more than one table or copy has the shape, nothing tells which belongs to which, and none is tied.
 void Finder::TieTransposedCopies() {
+  TieNamedCopies();
   struct Pair {
     std::vector<ValueId> tables, copies;
   };

@@ -172,7 +172,9 @@ class Executable {
     }
     BodyBuilder builder(graph_, id, *semantics);
     RS_RETURN_IF_ERROR(semantics->body(builder));
-    calls_.emplace_back(id, FunctionFor(node.op.type, builder.Take()));
+    // Not under an operator's own name: ONNX's evaluator would check the call against that operator's schema.
+    const std::string name = node.op.domain.empty() ? absl::StrCat(node.op.type, "Forward") : node.op.type;
+    calls_.emplace_back(id, FunctionFor(name, builder.Take()));
     return absl::OkStatus();
   }
 

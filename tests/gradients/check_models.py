@@ -4,8 +4,8 @@
 
 Beside each model lies an .npz: inputs `in.<name>`, outputs `out.<name>`, output gradients `seed.<name>`, and autograd's
 `grad.<initializer>` and `grad_in.<input>`. The file that is written must pass ONNX's full check; onnxruntime and ONNX's
-reference evaluator must both compute the model's outputs from it, and every gradient within 1e-3 of autograd's,
-relative to the tensor's largest entry. One line per model and runtime; exit code 1 if anything fails.
+reference evaluator (where it has the model's operators) must both compute the model's outputs from it, and every
+gradient within 1e-3 of autograd's, relative to the tensor's largest entry. One line per model and runtime; exit code 1 if anything fails.
 """
 
 import os
@@ -70,6 +70,16 @@ def compare(truth, results):
     return worst
 
 
+def runs_model(run, model, truth):
+    """Whether the runtime computes the model itself right: ONNX's evaluator lacks a few forms (grouped ConvTranspose)."""
+    try:
+        results = run(model, {key[3:]: truth[key] for key in truth.files if key.startswith("in.")})
+    except Exception:
+        return False
+    outputs = [key for key in truth.files if key.startswith("out.")]
+    return all(np.allclose(results[key[4:]], truth[key], rtol=1e-3, atol=1e-4) for key in outputs)
+
+
 def check(program, model, runtimes, folder):
     truth = np.load(model[:-5] + ".npz")
     path = os.path.join(folder, "training.onnx")
@@ -77,6 +87,9 @@ def check(program, model, runtimes, folder):
     feeds |= {key: truth[key] for key in truth.files if key.startswith("seed.")}
     differentiate(program, model, path)
     for name in runtimes:
+        if name != "onnxruntime" and not runs_model(RUNTIMES[name], model, truth):
+            print(f"--   {os.path.basename(model):30} {name:12} does not compute the model itself")
+            continue
         error, output = compare(truth, RUNTIMES[name](path, feeds))
         if not error <= TOLERANCE:
             raise AssertionError(f"{name}: {output} differs by {error:.2e} of its largest entry")
