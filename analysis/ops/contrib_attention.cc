@@ -173,17 +173,17 @@ absl::Status LowerPackedAttention(LowerContext& ctx) {
 // [B, T, H, 2, D], or [B, H, T, D].
 
 struct MultiHead {
-  int64_t heads, key_length, value_width;
+  int64_t heads, key_length, key_size, value_width;
 };
 
 absl::StatusOr<MultiHead> MultiHeadOf(const OpContext& ctx) {
   RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 3, 5));
   const Shape& query = ctx.InShape(0);
   const int64_t heads = Heads(ctx);
-  if (query.size() == 5) return MultiHead{heads, query[1], query[2] * query[4]};
+  if (query.size() == 5) return MultiHead{heads, query[1], query[4], query[2] * query[4]};
   RS_RETURN_IF_ERROR(ExpectRank(ctx, 1, 3, 5));
   const Shape& key = ctx.InShape(1);
-  if (key.size() == 5) return MultiHead{heads, key[1], key[2] * key[4]};
+  if (key.size() == 5) return MultiHead{heads, key[1], key[4], key[2] * key[4]};
   RS_RETURN_IF_ERROR(ExpectRank(ctx, 2, 3, 4));
   const Shape& value = ctx.InShape(2);
   const int64_t width = value.size() == 4 ? value[1] * value[3] : value[2];
@@ -191,7 +191,7 @@ absl::StatusOr<MultiHead> MultiHeadOf(const OpContext& ctx) {
     return ctx.Error(absl::StrCat("query is ", TypeString(ctx.InType(0)), " and value ", TypeString(ctx.InType(2)),
                                   ", expected [B, S, ", heads, " heads]"));
   }
-  return MultiHead{heads, key[key.size() == 4 ? 2 : 1], width};
+  return MultiHead{heads, key[key.size() == 4 ? 2 : 1], query[2] / heads, width};
 }
 
 absl::StatusOr<std::vector<Type>> InferMultiHeadAttention(const OpContext& ctx) {
@@ -201,7 +201,8 @@ absl::StatusOr<std::vector<Type>> InferMultiHeadAttention(const OpContext& ctx) 
   std::vector<Type> types = First(ctx, Type::Tensor(dtype, {query[0], query[1], form.value_width}));
   for (size_t j = 1; j < std::min<size_t>(types.size(), 3); ++j) {
     const int64_t total = PastLength(ctx, static_cast<int>(j) + 5) + form.key_length;
-    types[j] = Type::Tensor(dtype, {query[0], form.heads, total, form.value_width / form.heads});
+    const int64_t size = j == 1 ? form.key_size : form.value_width / form.heads;
+    types[j] = Type::Tensor(dtype, {query[0], form.heads, total, size});
   }
   return types;
 }

@@ -9,6 +9,7 @@
 #include "analysis/ops/contrib_util.h"
 #include "analysis/ops/kernels.h"
 #include "analysis/ops/nest.h"
+#include "analysis/ops/upper_bounds.h"
 
 namespace reusescope {
 namespace {
@@ -157,10 +158,14 @@ void RegisterRandomAndText(OpRegistry& registry) {
     registry.Add(
         {.type = type, .flops = 1, .kernel = ElementwiseKernel, .not_differentiable = kRandom, .deterministic = false});
   }
-  for (absl::string_view type :
-       {"StringConcat", "StringNormalizer", "StringSplit", "RegexFullMatch", "TfIdfVectorizer"}) {
+  for (absl::string_view type : {"StringConcat", "StringSplit", "RegexFullMatch", "TfIdfVectorizer"}) {
     registry.Add({.type = type, .flops = 1, .kernel = SweepKernel, .not_differentiable = kText});
   }
+  registry.Add({.type = "StringNormalizer",
+                .flops = 1,
+                .upper_bound = AtMostLikeInput,
+                .kernel = SweepKernel,
+                .not_differentiable = kText});
 }
 
 }  // namespace
