@@ -79,7 +79,14 @@ absl::Status StepAtBatch::FitLines(int64_t largest_capacity_bytes) {
     RS_ASSIGN_OR_RETURN(const BatchPoint* high, PointAt(width, kHighBatch));
     const absl::StatusOr<BatchScaling> line = BatchScaling::Fit(std::vector<BatchPoint>{*low, *high});
     if (!line.ok()) return absl::OkStatus();  // PointAt and Bisect do the work
-    far = std::max(far, std::min(line->LargestBatch(largest_capacity_bytes), kFarthestBatch / kFarFactor) * kFarFactor);
+    // What is divided among very many devices leaves nearly all room to the batch.
+    MemoryShare share;
+    for (MemoryKind kind : {MemoryKind::kParameter, MemoryKind::kWeightCopy, MemoryKind::kOptimizerState,
+                            MemoryKind::kParameterGradient}) {
+      share.devices[static_cast<int>(kind)] = int64_t{1} << 20;
+    }
+    const int64_t largest = std::min(line->LargestBatch(largest_capacity_bytes, share), kFarthestBatch / kFarFactor);
+    far = std::max(far, largest * kFarFactor);
   }
   // A count that bends between the two far points is on neither line: then further out once more.
   for (int attempt = 0; attempt < 2 && !affine_; ++attempt, far *= kFarFactor) FitLinesUpTo(far, kFarFactor * far);
@@ -106,6 +113,7 @@ void StepAtBatch::FitLinesUpTo(int64_t far, int64_t farthest) {
     lines.emplace(width, *std::move(line));
   }
   lines_ = std::move(lines);
+  farthest_batch_ = farthest;
   affine_ = true;
 }
 
@@ -117,14 +125,16 @@ const BatchScaling* StepAtBatch::LineOf(PrecisionMode precision) const {
 
 absl::StatusOr<CostTable> StepAtBatch::CostAt(PrecisionMode precision, int64_t batch) {
   const BatchScaling* line = LineOf(precision);
-  if (line != nullptr && batch >= line->first_batch()) return line->CostAt(batch);
+  if (line != nullptr && batch >= line->first_batch() && batch <= farthest_batch_) return line->CostAt(batch);
   RS_ASSIGN_OR_RETURN(const BatchPoint* point, PointAt(precision, batch));
   return point->cost;
 }
 
 absl::StatusOr<int64_t> StepAtBatch::PeakBytesAt(PrecisionMode precision, int64_t batch, const MemoryShare& share) {
   const BatchScaling* line = LineOf(precision);
-  if (line != nullptr && batch >= line->first_batch()) return line->PeakBytesAt(batch, share);
+  if (line != nullptr && batch >= line->first_batch() && batch <= farthest_batch_) {
+    return line->PeakBytesAt(batch, share);
+  }
   RS_ASSIGN_OR_RETURN(const BatchPoint* point, PointAt(precision, batch));
   return PeakBytes(point->timeline, share);
 }
@@ -135,7 +145,8 @@ absl::StatusOr<int64_t> StepAtBatch::LargestBatch(PrecisionMode precision, int64
     const BatchScaling* line = LineOf(precision);
     if (line == nullptr) return Bisect(precision, capacity_bytes, share);
     const int64_t largest = line->LargestBatch(capacity_bytes, share);
-    if (largest > 0) return std::min(largest, kFarthestBatch);
+    if (largest > farthest_batch_) return Bisect(precision, capacity_bytes, share);
+    if (largest > 0) return largest;
   }
   const int64_t smallest = fixed_batch_.value_or(1);
   RS_ASSIGN_OR_RETURN(const int64_t peak, PeakBytesAt(precision, smallest, share));

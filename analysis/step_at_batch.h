@@ -64,6 +64,7 @@ class StepAtBatch {
   Coverage coverage_;
   std::optional<int64_t> fixed_batch_;
   bool affine_ = false;
+  int64_t farthest_batch_ = 0;  // on the lines
   std::map<int64_t, TrainingGraph> graphs_;
   std::map<std::pair<PrecisionMode, int64_t>, BatchPoint> points_;
   std::map<PrecisionMode, BatchScaling> lines_;

@@ -47,8 +47,8 @@ absl::Status CheckSameStep(const BatchPoint& a, const BatchPoint& b) {
   for (size_t k = 0; k < a.cost.kernels.size(); ++k) {
     const KernelCost &left = a.cost.kernels[k], &right = b.cost.kernels[k];
     const bool same = left.node == right.node && left.phase == right.phase && left.known == right.known &&
-                      left.contraction == right.contraction && left.reused_operands == right.reused_operands &&
-                      left.first_touch == right.first_touch && left.num_touches == right.num_touches;
+                      left.contraction == right.contraction && left.first_touch == right.first_touch &&
+                      left.num_touches == right.num_touches;
     if (!same) return NotAffine("kernel", k, b.batch);
   }
   for (size_t t = 0; t < a.cost.touches.size(); ++t) {

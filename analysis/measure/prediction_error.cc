@@ -4,7 +4,7 @@ namespace reusescope {
 
 // Computed by build/release/bench/accuracy; tests/accuracy holds them against the rows.
 PredictionError StepTimeError(bool training, PrecisionMode precision) {
-  if (!training) return {.rows = 25, .mean_error = 0.30, .low_ratio = 1.18, .median_ratio = 1.34, .high_ratio = 2.04};
+  if (!training) return {.rows = 25, .mean_error = 0.28, .low_ratio = 1.12, .median_ratio = 1.34, .high_ratio = 1.89};
   if (precision == PrecisionMode::kFp32) {
     return {.rows = 98, .mean_error = 0.43, .low_ratio = 1.02, .median_ratio = 1.58, .high_ratio = 3.93};
   }

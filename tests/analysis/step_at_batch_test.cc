@@ -27,7 +27,7 @@ Analysis AnalysisAt(const std::string& name, int64_t batch, PrecisionMode precis
 class StepAtBatchTest : public testing::TestWithParam<std::string> {};
 
 TEST_P(StepAtBatchTest, CountsAreThoseOfTheAnalysis) {
-  absl::StatusOr<StepAtBatch> step = StepAtBatch::Make(Loader(GetParam()), {}, int64_t{8} << 30);
+  absl::StatusOr<StepAtBatch> step = StepAtBatch::Make(Loader(GetParam()), {}, int64_t{80} << 30);
   ASSERT_TRUE(step.ok()) << step.status();
   EXPECT_TRUE(step->affine());
   // At 300, BERT's 38,400 tokens read the whole embedding of 30,522 rows; at 33 they do not.
