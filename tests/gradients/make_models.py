@@ -161,8 +161,8 @@ MODELS = {  # name: make, inputs, exporters
                                                        x.abs().sqrt(), x.exp().log1p(), torch.erf(x), x.sin() * x.cos(),
                                                        x.clamp(-0.5), x.pow(3), x.abs().pow(s.e), F.threshold(x, 0, 0),
                                                        torch.maximum(x, s.p), torch.atan(x), F.glu(x, -1),
-                                                       x / (1.5 + s.p * s.p)], -1) * s.w, p=T(1), e=torch.rand(1) + 1,
-                               w=T(6 * 19 + 3)), lambda: (T(4, 6),), BOTH),
+                                                       x / (1.5 + (s.p * x) ** 2)], -1) * s.w, p=T(1), e=torch.rand(1) + 1,
+                               w=T(6 * 19 + 3)), lambda: (T(4, 6),), TS),
     "reductions": (lambda: Fn(lambda s, x: torch.cat([
         (x * s.w).sum(1), x.mean((1, 2))[:, None] * s.v, x.amax(1), x.amin(2)[:, :5], x.prod(1), x.norm(dim=1),
         x.logsumexp(1), x.std(1), x.var(1), x.cumsum(1)[:, 1], x.norm(p=1, dim=1), F.normalize(x, dim=1)[:, 0],
@@ -175,16 +175,12 @@ MODELS = {  # name: make, inputs, exporters
         lambda: (T(2, 6, 6),), BOTH),
     "convnext": (lambda: Fn(lambda s, x: x + s.g[:, None, None] * s.p(s.n(s.d(x).permute(0, 2, 3, 1))).permute(0, 3, 1, 2),
                             d=nn.Conv2d(4, 4, 7, padding=3, groups=4), n=nn.LayerNorm(4),
-                            p=S(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 4)), g=T(4)), image, BOTH),
+                            p=S(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 4)), g=T(4)), image, TS),
     "rms_norm": (lambda: Fn(lambda s, x: s.o(F.silu(s.g(s.n(x))) * s.u(x)), n=nn.RMSNorm(6), g=nn.Linear(6, 8),
-                            u=nn.Linear(6, 8), o=nn.Linear(8, 3)), lambda: (T(2, 3, 6),), BOTH),
-    "bilinear": (lambda: Fn(lambda s, x, y: s.b(x, y), b=nn.Bilinear(3, 4, 2)), lambda: (T(5, 3), T(5, 4)), BOTH),
+                            u=nn.Linear(6, 8), o=nn.Linear(8, 3)), lambda: (T(2, 3, 6),), DYNAMO),
+    "bilinear": (lambda: Fn(lambda s, x, y: s.b(x, y), b=nn.Bilinear(3, 4, 2)), lambda: (T(5, 3), T(5, 4)), DYNAMO),
     "grid_sample": (lambda: Fn(lambda s, x, g: F.grid_sample(s.c(x), torch.tanh(g * s.w), align_corners=False),
                                c=nn.Conv2d(4, 3, 1), w=T(2)), lambda: (T(2, 4, 5, 6), T(2, 3, 4, 2)), BOTH),
-    "encoder_layer": (lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True), lambda: (T(2, 5, 8),),
-                      BOTH),
-    "decoder_layer": (lambda: nn.TransformerDecoderLayer(8, 2, 16, dropout=0.0, batch_first=True),
-                      lambda: (T(2, 3, 8), T(2, 5, 8)), BOTH),
 }
 # Indices that models keep as buffers.
 BUFFERS = {"indexing": {"i": torch.tensor([[[3], [0], [3], [5]]])}}
