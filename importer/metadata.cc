@@ -91,7 +91,10 @@ InitializerClass ClassifyInitializer(const InitializerMetadata& metadata, absl::
       return {parameter ? ValueKind::kParameter : ValueKind::kBuffer, KindEvidence::kMetadata, sources->front()};
     }
     // One name without a dot is a parameter of the outermost module or anything else: its role in the graph decides.
-    if (sources.has_value() && sources->size() == 1) return {ValueKind::kConstant, KindEvidence::kNone, ""};
+    // Of the exporter's own intermediate values ("val_43") it is said.
+    if (sources.has_value() && sources->size() == 1 && !absl::StartsWith(sources->front(), "val_")) {
+      return {ValueKind::kConstant, KindEvidence::kNone, ""};
+    }
     // Made of one parameter and of constants alone, a position table of which rows are taken, say: trained as it is.
     const std::string parameter = sources.has_value() ? SoleParameter(*sources) : "";
     if (!parameter.empty() && IsFloatingPoint(dtype)) {
