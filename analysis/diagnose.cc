@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "analysis/ops/op_semantics.h"
 #include "analysis/schema/node_inference.h"
+#include "analysis/transform/find_parameters.h"
 #include "analysis/transform/resolve_shapes.h"
 
 namespace reusescope {
@@ -45,7 +46,6 @@ void LookAtInputs(const Graph& graph, std::vector<Finding>& findings) {
 
 void LookAtOperators(const Graph& graph, std::vector<Finding>& findings) {
   absl::btree_map<std::string, std::pair<int, std::string>> unknown;  // nodes, the name of one
-  int convolutions = 0, normalizations = 0;
   for (NodeId id : graph.order) {
     const Node& node = graph.node(id);
     const OpSemantics* semantics = OpRegistry::Get().Find(node.op);
@@ -53,22 +53,12 @@ void LookAtOperators(const Graph& graph, std::vector<Finding>& findings) {
       auto& [count, example] = unknown[OpKeyString(node.op)];
       if (count++ == 0) example = node.name;
     }
-    convolutions += node.op.type == "Conv" && node.inputs.size() > 2 ? 1 : 0;
-    normalizations += node.op.type == "BatchNormalization" ? 1 : 0;
   }
   for (const auto& [op, row] : unknown) {
     findings.push_back({Severity::kWarning,
                         absl::StrCat(op, " has no rule (", row.first, row.first == 1 ? " node" : " nodes",
                                      ", for example '", row.second, "'): its FLOPs are unknown"),
                         "its bytes count; --strict makes it an error"});
-  }
-  constexpr int kTelling = 3;
-  if (convolutions >= kTelling && normalizations == 0) {
-    findings.push_back({Severity::kNote,
-                        absl::StrCat(convolutions,
-                                     " convolutions have a bias and no BatchNormalization is left: "
-                                     "an export for inference folds them"),
-                        "for the training step export with training=TrainingMode.TRAINING, do_constant_folding=False"});
   }
 }
 
@@ -85,7 +75,8 @@ std::vector<Finding> Diagnose(Model model) {
   LookAtOpsets(model.graph, findings);
   LookAtInputs(model.graph, findings);
   std::vector<std::string> notes;
-  const absl::Status status = ResolveShapes(model, {.assume = true}, notes);
+  absl::Status status = ResolveShapes(model, {.assume = true}, notes);
+  if (status.ok()) status = FindParameters(model.graph, {}, notes);
   if (!status.ok()) {
     findings.push_back({Severity::kError, std::string(status.message()), "mend the file, or export it anew"});
   } else {

@@ -211,6 +211,25 @@ const SchemaEntry* FindFittingSchema(const NodeQuery& query, int version) {
   return nullptr;
 }
 
+absl::StatusOr<InferredNode> InferBy(const NodeQuery& query, const SchemaEntry& entry) {
+  RS_RETURN_IF_ERROR(CheckOperands(query, entry));
+  InferredNode result{.since_version = entry.since_version, .outputs = std::vector<Type>(query.num_outputs)};
+  if (!entry.infer) return result;
+  try {
+    NodeContext context(query, *entry.schema);
+    entry.infer(context);
+    for (int i = 0; i < query.num_outputs; ++i) {
+      auto type = TypeFromProto(*context.getOutputType(i));
+      if (!type.ok()) return Annotate(type.status(), absl::StripSuffix(Prefix(query, entry.since_version), ": "));
+      result.outputs[i] = *std::move(type);
+    }
+  } catch (const std::exception& error) {
+    return absl::InvalidArgumentError(absl::StrCat(Prefix(query, entry.since_version), CleanMessage(error.what()),
+                                                   "; found inputs ", InputTypes(query)));
+  }
+  return result;
+}
+
 }  // namespace
 
 absl::StatusOr<InferredNode> InferNode(const NodeQuery& query) {
@@ -218,26 +237,12 @@ absl::StatusOr<InferredNode> InferNode(const NodeQuery& query) {
   if (entry == nullptr) {
     return absl::NotFoundError(absl::StrCat(Prefix(query, query.op.since_version), "no such operator in ONNX"));
   }
-  if (const absl::Status misfit = CheckArity(query, *entry); !misfit.ok()) {
-    entry = FindFittingSchema(query, entry->since_version);
-    if (entry == nullptr) return misfit;
-  }
-  RS_RETURN_IF_ERROR(CheckOperands(query, *entry));
-  InferredNode result{.since_version = entry->since_version, .outputs = std::vector<Type>(query.num_outputs)};
-  if (!entry->infer) return result;
-  try {
-    NodeContext context(query, *entry->schema);
-    entry->infer(context);
-    for (int i = 0; i < query.num_outputs; ++i) {
-      auto type = TypeFromProto(*context.getOutputType(i));
-      if (!type.ok()) return Annotate(type.status(), absl::StripSuffix(Prefix(query, entry->since_version), ": "));
-      result.outputs[i] = *std::move(type);
-    }
-  } catch (const std::exception& error) {
-    return absl::InvalidArgumentError(absl::StrCat(Prefix(query, entry->since_version), CleanMessage(error.what()),
-                                                   "; found inputs ", InputTypes(query)));
-  }
-  return result;
+  const absl::Status misfit = CheckArity(query, *entry);
+  if (misfit.ok()) return InferBy(query, *entry);
+  const SchemaEntry* other = FindFittingSchema(query, entry->since_version);
+  if (other == nullptr) return misfit;
+  absl::StatusOr<InferredNode> result = InferBy(query, *other);
+  return result.ok() ? result : misfit;
 }
 
 std::optional<int> SchemaSinceVersion(const OpKey& op) {
