@@ -105,7 +105,9 @@ absl::Status GraphLoader::DeclareInitializer(absl::string_view name, Literal lit
   // The same tensor twice (files that were merged) is one tensor.
   if (const auto it = names_.find(name); it != names_.end()) {
     const Type& known = graph_.value(it->second).type;
-    if (known == Type::Tensor(literal.dtype, literal.shape) && graph_.value(it->second).producer == kNoNode) {
+    const Literal* first = graph_.literal(it->second);
+    const bool differs = first != nullptr && literal.has_data && !(*first == literal);
+    if (known == Type::Tensor(literal.dtype, literal.shape) && !differs) {
       context_.warnings.push_back(absl::StrCat("initializer '", name, "' is stored twice; the first is taken"));
       return absl::OkStatus();
     }

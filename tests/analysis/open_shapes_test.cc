@@ -146,7 +146,9 @@ TEST(LoopTest, UnknownTripsNameTheFlagOrAreOne) {
   ASSERT_TRUE(run.status.ok()) << run.status;
   EXPECT_EQ(run.outputs[1], "float32[1, 2, 3]");
   EXPECT_THAT(run.notes, Contains(HasSubstr("--trip-count Loop_0=N")));
-  EXPECT_EQ(Infer(kLoop, {.trip_counts = {{"Loop_7", 2}}}).status.code(), absl::StatusCode::kNotFound);
+  const Outcome misspelled = Infer(kLoop, {.trip_counts = {{"Loop_7", 2}}, .assume = true});
+  EXPECT_EQ(misspelled.status.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(misspelled.status.message(), HasSubstr("expected one of 'Loop_0'"));
 }
 
 TEST(LoopTest, AConditionMakesTheTripCountABound) {
