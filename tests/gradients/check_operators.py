@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -363,7 +364,7 @@ def differentiate(program, model, folder):
 
 def check(program, number, folder):
     _, operator, inputs, attributes, options = CASES[number]
-    random = np.random.default_rng(number)
+    random = np.random.default_rng(zlib.crc32(describe(number).encode()))  # whichever other cases run
     model, feeds, taken = build(operator, inputs, attributes, options, random)
     forward = onnx.reference.ReferenceEvaluator(model)
 
