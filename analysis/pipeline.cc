@@ -126,13 +126,13 @@ absl::StatusOr<Analysis> Analyze(Model model, const AnalysisOptions& options) {
   const Graph& graph = analysis.training.graph;
   std::future<BlockTable> blocks = std::async(std::launch::async, [&graph] { return FindBlocks(graph); });
   RS_ASSIGN_OR_RETURN(analysis.cost, ComputeCost(analysis.training, {.precision = options.precision}));
-  analysis.coverage = CoverageOf(graph, analysis.cost);
   // The cache curves take as long as the other tables together and share nothing with them but the cost.
   std::future<absl::Status> curves = std::async(std::launch::async, [&analysis]() -> absl::Status {
     RS_ASSIGN_OR_RETURN(analysis.lru, ComputeLruCurve(analysis.cost));
     RS_ASSIGN_OR_RETURN(analysis.managed, ComputeManagedCurve(analysis.cost, analysis.lru));
     return absl::OkStatus();
   });
+  analysis.coverage = CoverageOf(graph, analysis.cost);
   analysis.facts.parameters = ParameterCount(graph);
   analysis.facts.parameter_tensors = ParameterTensors(graph);
   analysis.blocks = blocks.get();

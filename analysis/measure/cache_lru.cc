@@ -45,22 +45,26 @@ absl::StatusOr<LruCurve> ComputeLruCurve(const CostTable& cost) {
   LruCurve curve;
   RS_ASSIGN_OR_RETURN(ReuseChains chains, ReuseChains::Build(cost));
   curve.chains_ = std::make_shared<const ReuseChains>(std::move(chains));
-  std::vector<std::pair<int64_t, int64_t>> bends;  // capacity, change of how many bytes are saved per byte of capacity
+  // Capacities at which one more, and one less, byte is saved per byte of capacity.
+  std::vector<int64_t> begins, ends;
   int64_t traffic = curve.chains_->TotalTrafficOf(std::vector<int64_t>(curve.chains_->intervals().size(), 0));
   for (const Ramp& ramp : RampsOf(*curve.chains_)) {
-    bends.emplace_back(ramp.distance_bytes, 1);
-    bends.emplace_back(ramp.distance_bytes + ramp.bytes, -1);
+    begins.push_back(ramp.distance_bytes);
+    ends.push_back(ramp.distance_bytes + ramp.bytes);
   }
-  std::sort(bends.begin(), bends.end());
+  std::sort(begins.begin(), begins.end());
+  std::sort(ends.begin(), ends.end());
   curve.points_.push_back({0, traffic});
   int64_t slope = 0;
-  for (const auto& [capacity, change] : bends) {
+  for (size_t begun = 0, ended = 0; ended < ends.size();) {
+    const bool begin = begun < begins.size() && begins[begun] <= ends[ended];
+    const int64_t capacity = begin ? begins[begun++] : ends[ended++];
     const LruCurve::Point last = curve.points_.back();
     if (capacity > last.capacity_bytes) {
       traffic -= slope * (capacity - last.capacity_bytes);
       curve.points_.push_back({capacity, traffic});
     }
-    slope += change;
+    slope += begin ? 1 : -1;
   }
   // Level stretches at the end carry no information.
   while (curve.points_.size() > 1 && curve.points_[curve.points_.size() - 2].traffic_bytes == traffic) {

@@ -21,7 +21,7 @@ using Wide = absl::int128;
 constexpr double kTolerance = 0.01;
 // Intervals packed in all rungs and passes together, and the bounds for one list.
 constexpr int64_t kPackingBudget = 200'000;
-constexpr int kMaxRungs = 48, kMinRungs = 2;
+constexpr int kMaxRungs = 48, kMinRungs = 1;
 // For the first rung, and for one between two packed ones, which starts from their prices; one on lists of which the
 // budget allows no more.
 constexpr int kColdPasses = 5, kWarmPasses = 2;
