@@ -174,10 +174,14 @@ int64_t BatchOf(const Graph& graph) {
 absl::Status RequireFullCoverage(const Coverage& coverage) {
   if (coverage.unknown_operators.empty()) return absl::OkStatus();
   return absl::UnimplementedError(
-      absl::StrCat(coverage.unknown_operators.size(), " operators have no rule: ",
-                   absl::StrJoin(coverage.unknown_operators, ", ", [](std::string* out, const UnknownOperator& row) {
-                     absl::StrAppend(out, row.op, " (", row.nodes, " nodes, for example '", row.example, "')");
-                   })));
+      absl::StrCat(coverage.unknown_operators.size(),
+                   coverage.unknown_operators.size() == 1 ? " operator has no rule: " : " operators have no rule: ",
+                   absl::StrJoin(coverage.unknown_operators, ", ",
+                                 [](std::string* out, const UnknownOperator& row) {
+                                   absl::StrAppend(out, row.op, " (", row.nodes, row.nodes == 1 ? " node" : " nodes",
+                                                   ", for example '", row.example, "')");
+                                 }),
+                   "; without --strict the report is made all the same and says what it leaves out"));
 }
 
 }  // namespace reusescope

@@ -82,17 +82,6 @@ void PrintError(absl::string_view message) {
   fmt::print(stderr, "reusescope: {} {}\n", palette.Paint("error:", Style::kBad), Printable(message));
 }
 
-absl::string_view HintFor(absl::StatusCode code) {
-  switch (code) {
-    case absl::StatusCode::kUnimplemented:
-      return "without --strict the report is made all the same and says what it leaves out";
-    case absl::StatusCode::kInternal:
-      return "this is a bug of ReuseScope, not of the model: please report it";
-    default:
-      return "";
-  }
-}
-
 // Prints help, version or what is wrong with the command line.
 int HandleParseError(const CLI::App& app, const CLI::ParseError& error) {
   if (error.get_exit_code() == 0) return app.exit(error);
@@ -136,8 +125,8 @@ int Run(int argc, const char* const* argv) {
   const absl::Status status = action();
   if (status.ok()) return kExitOk;
   PrintError(status.message());
-  if (const absl::string_view hint = HintFor(status.code()); !hint.empty()) {
-    fmt::print(stderr, "hint: {}\n", std::string(hint));
+  if (status.code() == absl::StatusCode::kInternal) {
+    fmt::print(stderr, "hint: this is a bug of ReuseScope, not of the model: please report it\n");
   }
   return status.code() == absl::StatusCode::kAborted ? kExitBar : kExitFailed;
 }

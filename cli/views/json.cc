@@ -132,12 +132,16 @@ std::string LayerText(const LayerRow& layer) {
   out.AddOrNull("gradient", layer.gradient);
   out.AddOrNull("block", layer.block);
   out.Add("known", layer.known);
-  out.Add("macs", work.macs);
-  out.Add("flops", work.flops);
-  out.Add("contraction_flops", work.contraction_flops);
-  out.Add("transcendentals", work.transcendentals);
+  // What is not known is null, not 0.
+  const auto add_known = [&](absl::string_view key, auto value) {
+    layer.known ? out.Add(key, value) : out.Append(key, "null");
+  };
+  add_known("macs", work.macs);
+  add_known("flops", work.flops);
+  add_known("contraction_flops", work.contraction_flops);
+  add_known("transcendentals", work.transcendentals);
   out.Add("bytes", work.bytes);
-  out.Add("intensity", work.intensity());
+  add_known("intensity", work.intensity());
   out.AddOrNull("bound", layer.times.empty() ? "" : std::string(BoundName(layer.times[0].bound)));
   out.Append("seconds", layer.times.empty() ? "null" : fmt::format("{}", layer.times[0].seconds));
   out.Append("reuse_factors", std::move(factors).Finish());

@@ -122,7 +122,7 @@ TEST(DifferentiateTest, UnknownOperatorsAreLoud) {
   EXPECT_EQ(analysis->coverage.bytes - analysis->coverage.known_bytes, (2 + 3) * 4 * 4 * 8);
   const absl::Status strict = RequireFullCoverage(analysis->coverage);
   EXPECT_EQ(strict.code(), absl::StatusCode::kUnimplemented);
-  EXPECT_THAT(std::string(strict.message()), HasSubstr("com.example::Foo-1 (1 nodes, for example '"));
+  EXPECT_THAT(std::string(strict.message()), HasSubstr("com.example::Foo-1 (1 node, for example '"));
 }
 
 TEST(LossTest, AutoChoosesByTheShapeOfTheOutput) {

@@ -11,6 +11,7 @@
 #include "cli/views/views.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 #include "tests/testing/onnx_text.h"
 
 namespace reusescope::cli {
@@ -172,7 +173,7 @@ TEST(ReportTest, UnknownOperatorsAreLoud) {
     { z = com.example.Foo (x, w)  y = Relu (z) })";
   absl::StatusOr<Analysis> analysis =
       Analyze(ParseOnnxText(kUnknown), {.shapes = {.batch = 4}, .mode = Mode::kInference});
-  if (!analysis.ok()) GTEST_SKIP() << analysis.status();
+  ASSERT_TRUE(analysis.ok()) << analysis.status();
   const Report report = *MakeReport(*analysis, {}, {});
   ASSERT_THAT(report.coverage.unknown_operators, SizeIs(1));
   const std::string table = RenderTable(report, {}, Terminal());
@@ -180,6 +181,10 @@ TEST(ReportTest, UnknownOperatorsAreLoud) {
   ASSERT_NE(where, std::string::npos);
   EXPECT_LT(where, table.find("The step"));
   EXPECT_THAT(RenderCsv(report), HasSubstr(",,,,"));
+  const auto layers = nlohmann::json::parse(RenderJson(report))["layers"];
+  EXPECT_FALSE(layers[0]["known"]);
+  EXPECT_TRUE(layers[0]["flops"].is_null());
+  EXPECT_EQ(layers[1]["flops"], 4 * 16);
 }
 
 // Names out of a file reach neither the terminal nor a cell's border.
