@@ -85,8 +85,6 @@ absl::string_view HardwareKindName(HardwareKind kind) {
   return kNames[static_cast<int>(kind)];
 }
 
-absl::string_view OnChipKindName(OnChipKind kind) { return kind == OnChipKind::kCache ? "cache" : "software-managed"; }
-
 absl::string_view StandingName(Standing standing) {
   constexpr absl::string_view kNames[] = {"cited", "derived", "given"};
   return kNames[static_cast<int>(standing)];

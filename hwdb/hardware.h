@@ -44,7 +44,6 @@ enum class HardwareKind : uint8_t { kGpu, kTpu, kNpu, kCpu, kAcademic, kCustom }
 absl::string_view HardwareKindName(HardwareKind kind);  // "gpu", "tpu", ..., "custom"
 // A cache decides by itself what it holds; a software-managed memory is told.
 enum class OnChipKind : uint8_t { kCache, kSoftwareManaged };
-absl::string_view OnChipKindName(OnChipKind kind);  // "cache", "software-managed"
 
 // How a number came here: read in the source; computed from such numbers (the note has the formula); given by the user.
 enum class Standing : uint8_t { kCited, kDerived, kGiven };

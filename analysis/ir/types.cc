@@ -40,13 +40,6 @@ const DTypeInfo& Info(DType dtype) {
 
 absl::string_view DTypeName(DType dtype) { return Info(dtype).name; }
 
-std::optional<DType> DTypeFromName(absl::string_view name) {
-  for (size_t i = 0; i < kDTypes.size(); ++i) {
-    if (kDTypes[i].name == name) return static_cast<DType>(i);
-  }
-  return std::nullopt;
-}
-
 int BitWidth(DType dtype) { return Info(dtype).bits; }
 bool IsFloatingPoint(DType dtype) { return Info(dtype).kind == DTypeInfo::kFloat; }
 bool IsInteger(DType dtype) { return Info(dtype).kind == DTypeInfo::kInteger; }

@@ -55,7 +55,6 @@ inline constexpr int kNumDTypes = 27;
 
 // "float32", "int64", ...: NumPy's names where it has them, ml_dtypes' otherwise.
 absl::string_view DTypeName(DType dtype);
-std::optional<DType> DTypeFromName(absl::string_view name);
 // Bits of one element; 0 for strings and undefined, whose size a type does not tell.
 int BitWidth(DType dtype);
 bool IsFloatingPoint(DType dtype);

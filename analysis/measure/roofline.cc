@@ -103,11 +103,6 @@ PrefetchTimes Prefetch(const Roofline& roofline, const std::vector<KernelTraffic
 
 absl::string_view BoundName(Bound bound) { return bound == Bound::kCompute ? "compute" : "memory"; }
 
-absl::string_view TrafficModelName(TrafficModel model) {
-  constexpr absl::string_view kNames[kNumTrafficModels] = {"every kernel fetches", "lru", "software-managed"};
-  return kNames[static_cast<size_t>(model)];
-}
-
 absl::StatusOr<RooflineDevice> RatesOf(const Hardware& hardware, PrecisionMode precision, const RateOptions& options) {
   RS_ASSIGN_OR_RETURN(const ChosenPeak matrix, PeakFor(hardware, MatrixArithmetic(precision)));
   const ChosenPeak vector = VectorPeak(hardware);

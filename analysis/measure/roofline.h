@@ -51,7 +51,6 @@ absl::string_view BoundName(Bound bound);  // "compute", "memory"
 enum class TrafficModel : uint8_t { kEveryKernelFetches, kLru, kManaged };
 inline constexpr int kNumTrafficModels = 3;
 inline constexpr TrafficModel kHeadlineTraffic = TrafficModel::kEveryKernelFetches;
-absl::string_view TrafficModelName(TrafficModel model);  // "every kernel fetches", "lru", "software-managed"
 
 // What the roofline needs of a device, under one precision. Rates are what times are computed with; peaks are bare.
 struct RooflineDevice {

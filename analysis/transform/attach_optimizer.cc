@@ -91,8 +91,6 @@ void ScheduleEagerly(Graph& graph, const std::vector<NodeId>& steps) {
 
 }  // namespace
 
-absl::string_view OptimizerName(Optimizer optimizer) { return RowOf(optimizer).name; }
-
 absl::Span<const absl::string_view> SettingsOf(Optimizer optimizer) { return RowOf(optimizer).settings; }
 
 absl::Status AttachOptimizer(TrainingGraph& training, Optimizer optimizer, UpdateOrder order,

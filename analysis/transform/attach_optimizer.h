@@ -26,8 +26,6 @@ enum class Optimizer : uint8_t { kSgd, kMomentum, kAdam, kAdamW, kAdagrad, kRmsp
 enum class UpdateOrder : uint8_t { kEnd, kEager };
 using OptimizerSettings = std::vector<std::pair<std::string, double>>;
 
-absl::string_view OptimizerName(Optimizer optimizer);
-
 // The settings that the optimizer has.
 absl::Span<const absl::string_view> SettingsOf(Optimizer optimizer);
 

@@ -30,7 +30,7 @@ constexpr int kLeastRight = 1830;
 // [dtype, shape], ["seq", element, ...] or null, as ONNX's reference describes a value.
 std::string Expected(const json& value) {
   if (value.is_null()) return "none";
-  if (value[0].is_string()) return absl::StrCat("sequence of ", value.size() - 1);
+  if (value[0].is_string()) return absl::StrCat("sequence of ", value.size() - 1);  // elements: see Differs
   const auto shape = value[1].get<std::vector<int64_t>>();
   return TypeString(Type::Tensor(static_cast<DType>(value[0].get<int>()), Shape(shape.begin(), shape.end())));
 }
@@ -43,6 +43,18 @@ std::string Found(const Type& type, const std::string& expected) {
   }
   if (type.form == Type::Form::kSequence) return absl::StrCat("sequence of ", type.length);
   return TypeString(type);
+}
+
+// Whether an element that the reference has cannot be one of the sequence: another dtype, or another known dimension.
+bool Differs(const Type& sequence, const json& element) {
+  if (static_cast<DType>(element[0].get<int>()) != sequence.dtype) return true;
+  const auto shape = element[1].get<std::vector<int64_t>>();
+  if (!sequence.has_shape) return false;
+  if (shape.size() != sequence.shape.size()) return true;
+  for (size_t d = 0; d < shape.size(); ++d) {
+    if (sequence.shape[d] != kUnknownDim && sequence.shape[d] != shape[d]) return true;
+  }
+  return false;
 }
 
 // "" when every output of the case is as expected, else what is wrong.
@@ -59,6 +71,13 @@ std::string Difference(const std::string& folder, const std::string& name, const
     const std::string expected = Expected(outputs[value.name]);
     const std::string found = Found(value.type, expected);
     if (found != expected) return absl::StrCat("output '", value.name, "' is ", found, ", expected ", expected);
+    for (size_t i = 1; value.type.form == Type::Form::kSequence && i < outputs[value.name].size(); ++i) {
+      const json& element = outputs[value.name][i];
+      if (Differs(value.type, element)) {
+        return absl::StrCat("output '", value.name, "' is ", TypeString(value.type), ", element ", i - 1, " is ",
+                            element.dump());
+      }
+    }
   }
   return graph.outputs.size() == outputs.size() ? "" : "an output is missing";
 }

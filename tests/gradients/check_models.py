@@ -27,6 +27,8 @@ def relative_error(found, expected, floor=1e-30):
     """Largest difference over the largest entry of what is expected, which counts as at least `floor`."""
     if found.shape != expected.shape:
         raise AssertionError(f"shape {found.shape}, expected {expected.shape}")
+    if not np.isfinite(found).all():  # max() below would pass over a NaN
+        return float("inf")
     scale = max(float(np.abs(expected).max(initial=0)), floor)
     return float(np.abs(found.astype(np.float64) - expected).max(initial=0)) / scale
 
