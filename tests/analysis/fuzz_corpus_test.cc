@@ -37,5 +37,12 @@ TEST(FuzzCorpusTest, RulesHoldForEveryDevice) {
   EXPECT_GE(ForEachSeed("hwdb/devices", FuzzParseDevice), 20);
 }
 
+TEST(FuzzCorpusTest, RulesHoldForEveryExternalRange) {
+  const std::string folder = MakeExternalFolder(testing::TempDir() + "/fuzz_external");
+  const int seeds =
+      ForEachSeed("tests/fuzz/external", [&](const std::string& bytes) { FuzzExternalData(bytes, folder); });
+  EXPECT_GE(seeds, 8);
+}
+
 }  // namespace
 }  // namespace reusescope

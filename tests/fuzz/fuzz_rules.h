@@ -7,7 +7,11 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -18,8 +22,10 @@
 #include "analysis/pipeline.h"
 #include "hwdb/hardware.h"
 #include "importer/byte_source.h"
+#include "importer/external_data.h"
 #include "importer/load_model.h"
 #include "importer/onnx_skim.h"
+#include "onnx/onnx_pb.h"
 
 namespace reusescope {
 
@@ -49,6 +55,36 @@ inline void FuzzLoadModel(absl::string_view bytes) {
   if (model.ok()) return;
   FuzzRequire(absl::IsInvalidArgument(model.status()), "complaints are kInvalidArgument", model.status());
   FuzzRequire(absl::StartsWith(model.status().message(), "fuzz.onnx: "), "complaints name the file", model.status());
+}
+
+// A model's folder as FuzzExternalData wants it: the file weights.bin of kExternalBytes, a folder, and links that
+// leave.
+inline constexpr absl::string_view kExternalBytes = "0123456789abcdefghijklmnopqrstuv";
+inline std::string MakeExternalFolder(const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  fs::create_directories(fs::path(path) / "folder", ignored);
+  std::ofstream(fs::path(path) / "weights.bin") << kExternalBytes;
+  fs::create_symlink("/etc/passwd", fs::path(path) / "passwd", ignored);
+  fs::create_symlink("..", fs::path(path) / "up", ignored);
+  return path;
+}
+
+// A TensorProto whose payload is elsewhere: what is read are bytes of weights.bin, at the offset asked for.
+inline void FuzzExternalData(absl::string_view bytes, const std::string& folder) {
+  onnx::TensorProto tensor;
+  if (!tensor.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return;
+  const absl::StatusOr<ExternalRange> range = ParseExternalRange(tensor);
+  if (!range.ok()) {
+    FuzzRequire(absl::IsInvalidArgument(range.status()), "complaints are kInvalidArgument", range.status());
+    return;
+  }
+  const int64_t wanted = range->length.value_or(tensor.dims_size() > 0 ? tensor.dims(0) & 63 : 8);
+  const absl::StatusOr<std::optional<std::string>> read = ExternalData(folder).Read(*range, wanted);
+  if (!read.ok())
+    return FuzzRequire(absl::IsInvalidArgument(read.status()), "complaints are kInvalidArgument", read.status());
+  if (!read->has_value()) return;
+  FuzzRequire(**read == kExternalBytes.substr(range->offset, wanted), "only the model's folder is read", read.status());
 }
 
 // What the later stages say of a model that loads: what is wrong with it, what is missing, what is too large or not
