@@ -137,6 +137,7 @@ LayerRow MakeLayer(const Analysis& analysis, const std::vector<DeviceSection>& d
                  .op = OpKeyString(node.op),
                  .phase = kernel.phase,
                  .known = kernel.known,
+                 .arithmetic = kernel.arithmetic,
                  .work = WorkOf(analysis, devices, index)};
   const int32_t block = analysis.blocks.InnermostOf(ForwardNodeOf(graph, kernel.node));
   if (block != kNoBlock) layer.block = analysis.blocks.blocks[block].name;

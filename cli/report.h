@@ -80,7 +80,8 @@ struct LayerRow {
   Phase phase = Phase::kForward;
   std::string block;  // innermost; "" outside
   bool known = true;
-  Work work;  // of this kernel alone
+  Arithmetic arithmetic = Arithmetic::kAny;  // see KernelCost
+  Work work;                                 // of this kernel alone
   ReuseFactors reuse_factors;
   std::string gradient;  // "dX" or "dW": what a backward kernel computes; ""
   absl::InlinedVector<LayerTime, 2> times;

@@ -1,6 +1,7 @@
 #include "analysis/measure/cost.h"
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -39,6 +40,24 @@ int64_t ValueElements(const Value& value) {
   const int64_t elements = ElementCount(value.type.shape).value_or(0);
   if (value.type.form != Type::Form::kSequence) return elements;
   return CheckedMultiply(elements, std::max<int64_t>(value.type.length, 0)).value_or(0);
+}
+
+// int8, int4, fp8 or fp4; kAny for what is wider, no number, or a scale.
+Arithmetic NarrowArithmeticOf(DType dtype) {
+  const int bits = BitWidth(dtype);
+  if (IsInteger(dtype) && bits <= 8) return bits == 8 ? Arithmetic::kInt8 : Arithmetic::kInt4;
+  if (!IsFloatingPoint(dtype) || bits > 8 || dtype == DType::kFloat8E8M0) return Arithmetic::kAny;
+  return bits == 8 ? Arithmetic::kFp8 : Arithmetic::kFp4;
+}
+
+// In what both can be multiplied: the wider of two integers or of two floats; kAny where they do not mix.
+Arithmetic Common(Arithmetic a, Arithmetic b) {
+  if (a == b) return a;
+  for (const auto& [wide, narrow] :
+       {std::pair(Arithmetic::kInt8, Arithmetic::kInt4), std::pair(Arithmetic::kFp8, Arithmetic::kFp4)}) {
+    if ((a == wide && b == narrow) || (a == narrow && b == wide)) return wide;
+  }
+  return Arithmetic::kAny;
 }
 
 class CostBuilder {
@@ -101,6 +120,24 @@ class CostBuilder {
     return semantics->kernel(OpContext(graph_, id, *semantics));
   }
 
+  // Operand 0 decides whether the product is narrow at all: weights alone are unpacked on their way (MatMulNBits).
+  // Scales and zero points have at most one dimension.
+  Arithmetic ArithmeticOf(const Node& node) const {
+    const OpSemantics* semantics = OpRegistry::Get().Find(node.op);
+    std::optional<Arithmetic> common;
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      if (node.inputs[i] == kNoValue) continue;
+      const Type& type = graph_.value(node.inputs[i]).type;
+      const Arithmetic narrow = NarrowArithmeticOf(type.dtype);
+      const bool quantized_inside =
+          semantics != nullptr && semantics->quantizes_operands && IsFloatingPoint(type.dtype);
+      if (i == 0 && narrow == Arithmetic::kAny && !quantized_inside) return Arithmetic::kAny;
+      if (narrow == Arithmetic::kAny || type.rank() < 2) continue;
+      common = Common(common.value_or(narrow), narrow);
+    }
+    return common.value_or(Arithmetic::kAny);
+  }
+
   absl::Status AddKernel(NodeId id) {
     RS_ASSIGN_OR_RETURN(const Kernel kernel, KernelOf(id));
     if (kernel.known && kernel.accesses.empty()) return absl::OkStatus();  // known before the step starts
@@ -108,7 +145,10 @@ class CostBuilder {
     const Node& node = graph_.node(id);
     KernelCost cost{.node = id, .phase = node.phase, .known = kernel.known, .contraction = kernel.contraction};
     RS_RETURN_IF_ERROR(AddCount(kernel.macs_per_point, points, 0, cost.macs));
-    if (kernel.contraction) RS_RETURN_IF_ERROR(AddCount(2, cost.macs, 0, cost.contraction_flops));
+    if (kernel.contraction) {
+      RS_RETURN_IF_ERROR(AddCount(2, cost.macs, 0, cost.contraction_flops));
+      cost.arithmetic = ArithmeticOf(node);
+    }
     RS_RETURN_IF_ERROR(AddCount(2, cost.macs, 0, cost.flops));
     RS_RETURN_IF_ERROR(AddCount(kernel.flops_per_point, points, kernel.extra_flops, cost.flops));
     RS_RETURN_IF_ERROR(

@@ -20,6 +20,7 @@
 #include "absl/types/span.h"
 #include "analysis/ir/training_graph.h"
 #include "analysis/measure/precision.h"
+#include "hwdb/hardware.h"
 
 namespace reusescope {
 
@@ -36,6 +37,9 @@ struct KernelCost {
   Phase phase = Phase::kForward;
   bool known = true;         // false: no rule for this operator, FLOPs are missing
   bool contraction = false;  // convolution, matrix product, recurrence: runs on the matrix units
+  // Of a contraction whose operands are narrow, what they are: int8, int4, fp8 or fp4 (the widest of them; 2-bit
+  // integers count as int4). kAny: the arithmetic of the precision mode.
+  Arithmetic arithmetic = Arithmetic::kAny;
   int64_t macs = 0;
   int64_t flops = 0;
   int64_t contraction_flops = 0;  // 2 * macs of contractions; the rest is vector work

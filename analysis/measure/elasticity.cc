@@ -13,6 +13,10 @@ absl::StatusOr<Elasticity> ComputeElasticity(const CostTable& cost, const Roofli
   faster.matrix_flops_per_second *= kElasticityFactor;
   faster.matrix_peak_flops_per_second *= kElasticityFactor;
   faster.vector_flops_per_second *= kElasticityFactor;
+  for (MatrixRate& rate : faster.narrow) {
+    rate.flops_per_second *= kElasticityFactor;
+    rate.peak_flops_per_second *= kElasticityFactor;
+  }
   RooflineDevice wider = device;
   wider.bandwidth_bytes_per_second *= kElasticityFactor;
   RS_ASSIGN_OR_RETURN(const StepTime with_compute, HeadlineStep(cost, faster, {}));

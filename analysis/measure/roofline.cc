@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/btree_set.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
@@ -14,10 +15,26 @@ namespace {
 
 using TrafficTables = std::array<std::vector<KernelTraffic>, kNumTrafficModels>;
 
+MatrixRate MatrixRateOf(const KernelCost& kernel, const RooflineDevice& device) {
+  if (kernel.arithmetic != Arithmetic::kAny) {
+    for (const MatrixRate& rate : device.narrow) {
+      if (rate.arithmetic == kernel.arithmetic) return rate;
+    }
+  }
+  return {.arithmetic = Arithmetic::kAny,
+          .flops_per_second = device.matrix_flops_per_second,
+          .peak_flops_per_second = device.matrix_peak_flops_per_second};
+}
+
+// Seconds that the kernel's contraction would take at the bare peak.
+double PeakSeconds(const KernelCost& kernel, const RooflineDevice& device) {
+  return static_cast<double>(kernel.contraction_flops) / MatrixRateOf(kernel, device).peak_flops_per_second;
+}
+
 double ComputeSeconds(const KernelCost& kernel, const RooflineDevice& device) {
   const auto other = static_cast<double>(kernel.flops - kernel.contraction_flops) +
                      static_cast<double>(kFlopsPerTranscendental) * static_cast<double>(kernel.transcendentals);
-  return static_cast<double>(kernel.contraction_flops) / device.matrix_flops_per_second +
+  return static_cast<double>(kernel.contraction_flops) / MatrixRateOf(kernel, device).flops_per_second +
          other / device.vector_flops_per_second;
 }
 
@@ -37,7 +54,7 @@ void AddKernel(const KernelBound& bound, double compute_seconds, PhaseTime& phas
   phase.traffic_bytes += bound.traffic_bytes;
 }
 
-void SumUp(double contraction_flops, int64_t batch, const RooflineDevice& device, StepTime& step) {
+void SumUp(double peak_seconds, int64_t batch, StepTime& step) {
   double compute_seconds = 0;
   for (const PhaseTime& phase : step.phases) {
     step.step_seconds += phase.seconds;
@@ -50,8 +67,7 @@ void SumUp(double contraction_flops, int64_t batch, const RooflineDevice& device
   step.memory_bound_share = std::min(1.0, step.memory_bound_seconds / step.step_seconds);
   step.average_bandwidth_bytes_per_second = static_cast<double>(step.traffic_bytes) / step.step_seconds;
   step.compute_utilization = std::min(1.0, compute_seconds / step.step_seconds);
-  step.matrix_utilization =
-      std::min(1.0, contraction_flops / (device.matrix_peak_flops_per_second * step.step_seconds));
+  step.matrix_utilization = std::min(1.0, peak_seconds / step.step_seconds);
   step.samples_per_second = static_cast<double>(batch) / step.step_seconds;
 }
 
@@ -74,6 +90,27 @@ absl::Status Check(const RooflineDevice& device, const RooflineOptions& options)
   }
   if (options.batch < 0) return absl::InvalidArgumentError(absl::StrCat("batch is ", options.batch, ", expected >= 0"));
   return absl::OkStatus();
+}
+
+// At which rate narrow products run, where the step has some.
+void NoteNarrowProducts(const CostTable& cost, RooflineDevice& device) {
+  absl::btree_set<Arithmetic> used;
+  for (const KernelCost& kernel : cost.kernels) {
+    if (kernel.arithmetic != Arithmetic::kAny && kernel.contraction_flops > 0) used.insert(kernel.arithmetic);
+  }
+  for (const Arithmetic arithmetic : used) {
+    const MatrixRate rate = MatrixRateOf({.arithmetic = arithmetic}, device);
+    const std::string own = absl::StrCat(ArithmeticName(arithmetic), " products: ");
+    if (rate.arithmetic == Arithmetic::kAny) {
+      device.notes.push_back(absl::StrCat(own, "no peak of the kind is known, the precision mode's serves"));
+      continue;
+    }
+    device.notes.push_back(absl::StrCat(
+        own, rate.flops_per_second / 1e12, " TOP/s",
+        rate.peak_arithmetic == arithmetic || rate.peak_arithmetic == Arithmetic::kAny
+            ? ""
+            : absl::StrCat(", the rate of ", ArithmeticName(rate.peak_arithmetic), ": none of its own is known")));
+  }
 }
 
 TrafficTables TrafficUnderAll(const CostTable& cost, const LruCurve& lru, const ManagedCurve& managed,
@@ -101,6 +138,29 @@ PrefetchTimes Prefetch(const Roofline& roofline, const std::vector<KernelTraffic
 
 }  // namespace
 
+namespace {
+
+// The peaks of products narrower than 16 bits. A fraction that nobody measured for them is that of the wider ones.
+std::vector<MatrixRate> NarrowRatesOf(const Hardware& hardware, std::optional<double> wider_fraction,
+                                      const RateOptions& options) {
+  constexpr std::pair<Arithmetic, Arithmetic> kNarrow[] = {{Arithmetic::kInt8, Arithmetic::kInt8},
+                                                           {Arithmetic::kInt4, Arithmetic::kInt8},
+                                                           {Arithmetic::kFp8, Arithmetic::kFp8},
+                                                           {Arithmetic::kFp4, Arithmetic::kFp8}};
+  std::vector<MatrixRate> rates;
+  for (const auto& [arithmetic, wider] : kNarrow) {
+    absl::StatusOr<ChosenPeak> peak = PeakFor(hardware, arithmetic);
+    if (!peak.ok()) peak = PeakFor(hardware, wider);
+    if (!peak.ok()) continue;
+    const std::optional<double> measured = AchievableFraction(hardware, peak->arithmetic);
+    const double fraction = options.bare_peak ? 1.0 : measured.value_or(wider_fraction.value_or(1.0));
+    rates.push_back({arithmetic, peak->flops_per_second * fraction, peak->flops_per_second, peak->arithmetic});
+  }
+  return rates;
+}
+
+}  // namespace
+
 absl::string_view BoundName(Bound bound) { return bound == Bound::kCompute ? "compute" : "memory"; }
 
 absl::StatusOr<RooflineDevice> RatesOf(const Hardware& hardware, PrecisionMode precision, const RateOptions& options) {
@@ -120,6 +180,7 @@ absl::StatusOr<RooflineDevice> RatesOf(const Hardware& hardware, PrecisionMode p
   }
   device.matrix_flops_per_second = device.matrix_peak_flops_per_second * device.matrix_fraction.value_or(1.0);
   device.bandwidth_bytes_per_second = device.peak_bandwidth_bytes_per_second * device.bandwidth_fraction.value_or(1.0);
+  device.narrow = NarrowRatesOf(hardware, device.matrix_fraction, options);
   if (!matrix.note.empty()) device.notes.push_back(absl::StrCat("matrix products: ", matrix.note));
   if (!vector.note.empty()) device.notes.push_back(absl::StrCat("other arithmetic: ", vector.note));
   return device;
@@ -133,14 +194,14 @@ absl::StatusOr<StepTime> HeadlineStep(const CostTable& cost, const RooflineDevic
                                       const RooflineOptions& options) {
   RS_RETURN_IF_ERROR(Check(device, options));
   StepTime step;
-  double contraction_flops = 0;
+  double peak_seconds = 0;
   for (const KernelCost& kernel : cost.kernels) {
     const double compute_seconds = ComputeSeconds(kernel, device);
     AddKernel(BoundOf(compute_seconds, kernel.bytes(), device), compute_seconds,
               step.phases[static_cast<size_t>(kernel.phase)]);
-    contraction_flops += static_cast<double>(kernel.contraction_flops);
+    peak_seconds += PeakSeconds(kernel, device);
   }
-  SumUp(contraction_flops, options.batch, device, step);
+  SumUp(peak_seconds, options.batch, step);
   return step;
 }
 
@@ -155,8 +216,9 @@ absl::StatusOr<Roofline> ComputeRoofline(const CostTable& cost, const LruCurve& 
   }
   Roofline roofline;
   roofline.device = device;
+  NoteNarrowProducts(cost, roofline.device);
   roofline.kernels.reserve(cost.kernels.size());
-  double contraction_flops = 0;
+  double peak_seconds = 0;
   for (size_t k = 0; k < cost.kernels.size(); ++k) {
     const KernelCost& kernel = cost.kernels[k];
     KernelTime time{.compute_seconds = ComputeSeconds(kernel, device), .under = {}};
@@ -168,10 +230,10 @@ absl::StatusOr<Roofline> ComputeRoofline(const CostTable& cost, const LruCurve& 
       AddKernel(time.under[model], time.compute_seconds,
                 roofline.under[model].phases[static_cast<size_t>(kernel.phase)]);
     }
-    contraction_flops += static_cast<double>(kernel.contraction_flops);
+    peak_seconds += PeakSeconds(kernel, device);
     roofline.kernels.push_back(time);
   }
-  for (StepTime& step : roofline.under) SumUp(contraction_flops, options.batch, device, step);
+  for (StepTime& step : roofline.under) SumUp(peak_seconds, options.batch, step);
   roofline.prefetch =
       Prefetch(roofline, traffic[static_cast<int>(TrafficModel::kManaged)], managed.HeldBytesAt(device.on_chip_bytes));
   return roofline;

@@ -6,6 +6,7 @@
 //
 //   seconds = max(compute, traffic / bandwidth)                     per kernel (Williams, Waterman, Patterson 2009)
 //   compute = contraction FLOPs / matrix rate + (other FLOPs + 8 * transcendentals) / vector rate
+//   matrix rate: of the precision mode; of int8, int4, fp8 or fp4 where that is what a contraction's operands are
 //   ridge   = matrix rate / bandwidth, in FLOP per byte
 //
 // A transcendental counts as 8 FLOPs of time: NVIDIA's CUDA C++ Programming Guide, table "Throughput of Native
@@ -52,11 +53,22 @@ enum class TrafficModel : uint8_t { kEveryKernelFetches, kLru, kManaged };
 inline constexpr int kNumTrafficModels = 3;
 inline constexpr TrafficModel kHeadlineTraffic = TrafficModel::kEveryKernelFetches;
 
+// Of contractions whose operands are of that arithmetic.
+struct MatrixRate {
+  Arithmetic arithmetic = Arithmetic::kInt8;
+  double flops_per_second = 0;
+  double peak_flops_per_second = 0;                // bare
+  Arithmetic peak_arithmetic = Arithmetic::kInt8;  // whose peak that is: of the next wider kind where there is none
+};
+
 // What the roofline needs of a device, under one precision. Rates are what times are computed with; peaks are bare.
 struct RooflineDevice {
   std::string name;  // "NVIDIA A100 SXM 80 GB"
   double matrix_flops_per_second = 0;
   double matrix_peak_flops_per_second = 0;
+  // Of products narrower than the precision mode's (KernelCost::arithmetic). Where the device has no peak of the kind,
+  // the next wider one; what is not listed runs at the mode's rate.
+  std::vector<MatrixRate> narrow;
   double vector_flops_per_second = 0;
   double bandwidth_bytes_per_second = 0;
   double peak_bandwidth_bytes_per_second = 0;

@@ -294,6 +294,11 @@ OpSemantics Unpacking(OpSemantics row) {
   return row;
 }
 
+OpSemantics QuantizingOperands(OpSemantics row) {
+  row.quantizes_operands = true;
+  return row;
+}
+
 OpSemantics Sweep(absl::string_view type, int64_t flops, int64_t transcendentals, InferFn infer) {
   OpSemantics row = Pointwise(type, flops, transcendentals, infer);
   row.kernel = SweepKernel;
@@ -342,7 +347,7 @@ void RegisterContribQuantization(OpRegistry& registry) {
        .kernel = QLinearAveragePoolKernel,
        .not_differentiable = kIntegers},
       Product("QGemm", InferQGemm, QGemmKernel),
-      Product("DynamicQuantizeMatMul", InferProduct<1, 0>, ProductKernel<1>),
+      QuantizingOperands(Product("DynamicQuantizeMatMul", InferProduct<1, 0>, ProductKernel<1>)),
       Product("MatMulIntegerToFloat", InferProduct<1, 2>, ProductKernel<1>),
       Product("MatMulInteger16", InferProduct<1, -1>, ProductKernel<1>),
       Product("QOrderedMatMul", InferProduct<2, 0>, ProductKernel<2>),
@@ -350,7 +355,7 @@ void RegisterContribQuantization(OpRegistry& registry) {
       Product("MatMulBnb4", InferPackedProduct, PackedProductKernel, kInferenceOnly),
       Product("MoE", InferFirstLikeInput, MoeKernel, kInferenceOnly),
       Product("QMoE", InferFirstLikeInput, MoeKernel, kInferenceOnly),
-      Product("DynamicQuantizeLSTM", InferQuantizedLstm, QuantizedLstmKernel, kInferenceOnly),
+      QuantizingOperands(Product("DynamicQuantizeLSTM", InferQuantizedLstm, QuantizedLstmKernel, kInferenceOnly)),
       {.domain = kMicrosoft,
        .type = "GatherBlockQuantized",
        .flops = kDequantizeFlops,

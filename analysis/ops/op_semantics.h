@@ -130,6 +130,7 @@ struct OpSemantics {
   bool contraction = false;
   bool deterministic = true;  // false: random; never folded
   bool unpacks = false;       // makes wide numbers of what is stored narrow: never folded, as the store stays narrow
+  bool quantizes_operands = false;  // multiplies integers that it makes of floating-point operands itself
 };
 
 // The operators known, found by domain, type and version.

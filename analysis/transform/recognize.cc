@@ -12,6 +12,7 @@ namespace {
 struct Pattern {
   absl::string_view name;
   int (*apply)(Matcher&);
+  bool inference_only = false;
 };
 
 // Guards and dropouts go first, so that none stands between what a later pattern looks for.
@@ -26,6 +27,7 @@ constexpr Pattern kPatterns[] = {
     {"LayerNormalization", FuseLayerNorm},
     {"RMSNormalization", FuseRmsNorm},
     {"attention", FindAttention},
+    {"quantized", FuseQuantized, /*inference_only=*/true},
 };
 
 // A composite may be made of composites; one that is made of itself would never end.
@@ -54,10 +56,11 @@ absl::Status AppendLowered(Graph& graph, NodeId id, int nesting, std::vector<Nod
 
 }  // namespace
 
-absl::StatusOr<RecognizedCounts> Recognize(Graph& graph) {
+absl::StatusOr<RecognizedCounts> Recognize(Graph& graph, const RecognizeOptions& options) {
   RecognizedCounts counts;
   Matcher matcher(graph);
   for (const Pattern& pattern : kPatterns) {
+    if (pattern.inference_only && !options.inference) continue;
     const int count = pattern.apply(matcher);
     if (count > 0) counts[std::string(pattern.name)] += count;
   }

@@ -4,8 +4,9 @@
 //   x * Sigmoid(x)                                               -> reusescope::Silu-1
 //   (x - mean) / Sqrt(Mean((x - mean)^2) + eps) * w + b          -> LayerNormalization-17
 //   MatMul, scale, mask, Softmax, MatMul                         -> a region "attention", not fused
+//   DequantizeLinear, Conv, QuantizeLinear                       -> QLinearConv-10, in inference
 //
-// Each rewrite is a file of transform/patterns/. No rewrite changes a contraction. A pattern whose inner values are
+// Each rewrite is a file of transform/patterns/. No rewrite changes a contraction's MACs. A pattern whose inner values are
 // read from elsewhere as well (or are graph outputs) is left as it is. The node that produced the pattern's result
 // becomes the fused one, under a name of the fused operator in the module that the matched nodes share; the others
 // leave the schedule. Cost: linear in the graph; every pattern starts at an operator that is rare and looks a bounded
@@ -24,14 +25,18 @@
 
 namespace reusescope {
 
-// How many were recognized: "Gelu", "Silu", "HardSwish", "LayerNormalization", "RMSNormalization", "attention"
+// How many were recognized: "Gelu", "Silu", "HardSwish", "LayerNormalization", "RMSNormalization", "quantized", "attention"
 // (regions), "Dropout" and "SoftmaxGuard" (evaluation dropouts and guards against NaN that were removed). Operators
 // that the file has whole are not counted.
 inline constexpr absl::string_view kRestoredDropout = "attention Dropout";  // see RestoreAttentionDropout
 using RecognizedCounts = absl::btree_map<std::string, int>;
 
+struct RecognizeOptions {
+  bool inference = false;  // integers stay integers; in training the pairs are fake quantization
+};
+
 // REQUIRES: shapes are resolved.
-absl::StatusOr<RecognizedCounts> Recognize(Graph& graph);
+absl::StatusOr<RecognizedCounts> Recognize(Graph& graph, const RecognizeOptions& options = {});
 
 // Replaces every node whose operator is a composite (its entry has `lower`) by core operators, in its place in the
 // schedule; what they replace may itself need lowering. Needed with and without Recognize.

@@ -140,6 +140,7 @@ std::string LayerText(const LayerRow& layer) {
   add_known("flops", work.flops);
   add_known("contraction_flops", work.contraction_flops);
   add_known("transcendentals", work.transcendentals);
+  out.AddOrNull("operands", layer.arithmetic == Arithmetic::kAny ? "" : std::string(ArithmeticName(layer.arithmetic)));
   out.Add("bytes", work.bytes);
   add_known("intensity", work.intensity());
   out.AddOrNull("bound", layer.times.empty() ? "" : std::string(BoundName(layer.times[0].bound)));
@@ -235,6 +236,14 @@ Json StepTimeJson(const StepTime& step) {
           {"matrix_utilization", step.matrix_utilization}};
 }
 
+Json NarrowRatesJson(const RooflineDevice& device) {
+  Json rates = Json::object();
+  for (const MatrixRate& rate : device.narrow) {
+    rates[std::string(ArithmeticName(rate.arithmetic))] = rate.flops_per_second;
+  }
+  return rates;
+}
+
 Json RooflineJson(const DeviceSection& device) {
   const Roofline& roofline = device.roofline;
   const RooflineDevice& rates = roofline.device;
@@ -255,6 +264,7 @@ Json RooflineJson(const DeviceSection& device) {
           {"display_name", rates.name},
           {"peak_flops_per_second", rates.matrix_peak_flops_per_second},
           {"achievable_flops_per_second", rates.matrix_flops_per_second},
+          {"narrow_flops_per_second", NarrowRatesJson(rates)},
           {"vector_flops_per_second", rates.vector_flops_per_second},
           {"peak_bandwidth_bytes_per_second", rates.peak_bandwidth_bytes_per_second},
           {"bandwidth_bytes_per_second", rates.bandwidth_bytes_per_second},

@@ -204,6 +204,7 @@ bool Matcher::Fuse(const Match& match, NodeId root, OpKey op, absl::Span<const V
   node.attributes = std::move(attributes);
   node.inputs.assign(inputs.begin(), inputs.end());
   for (ValueId input : inputs) {
+    if (input == kNoValue) continue;
     if (std::find(readers_[input].begin(), readers_[input].end(), root) == readers_[input].end()) {
       readers_[input].push_back(root);
     }

@@ -38,6 +38,10 @@ int FuseRmsNorm(Matcher& matcher);
 // MatMul(q, k), scale, mask, Softmax over the last axis, guard, Dropout, MatMul(., v): a region "attention".
 int FindAttention(Matcher& matcher);
 
+// DequantizeLinear, operator, QuantizeLinear -> QLinearConv, QLinearMatMul, QGemm, QLinearAdd, ...; a product that
+// nobody quantizes -> MatMulIntegerToFloat; a product with weights alone dequantized -> MatMulNBits. Inference only.
+int FuseQuantized(Matcher& matcher);
+
 }  // namespace reusescope
 
 #endif  // REUSESCOPE_ANALYSIS_TRANSFORM_PATTERNS_PATTERNS_H_
