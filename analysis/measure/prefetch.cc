@@ -12,11 +12,12 @@ namespace {
 // what e left to be written back, then the fetches that may start after e, then what kernel e + 1 streams out.
 class Simulation {
  public:
-  Simulation(absl::Span<const PrefetchKernel> kernels, int64_t capacity_bytes, double bandwidth)
+  Simulation(absl::Span<const PrefetchKernel> kernels, int64_t capacity_bytes, double bandwidth, double speedup)
       : kernels_(kernels),
         n_(static_cast<int>(kernels.size())),
         capacity_(capacity_bytes),
         bandwidth_(bandwidth),
+        speedup_(speedup),
         buffered_(n_, false),
         after_(n_, -1),
         fetch_start_(n_, 0.0),
@@ -39,7 +40,7 @@ class Simulation {
       if (e + 1 < n_) RunKernel(e + 1);
     }
     for (const PrefetchKernel& kernel : kernels_) {
-      times_.compute_seconds += kernel.compute_seconds;
+      times_.compute_seconds += Compute(kernel);
       times_.transfer_seconds += Seconds(kernel.fetched_bytes) + Seconds(kernel.written_bytes);
     }
     times_.step_seconds = std::max(end_, channel_);
@@ -48,6 +49,7 @@ class Simulation {
   }
 
  private:
+  double Compute(const PrefetchKernel& kernel) const { return kernel.compute_seconds / speedup_; }
   double Seconds(int64_t bytes) const { return static_cast<double>(bytes) / bandwidth_; }
 
   // The next transfer, not before `ready`. Returns when it starts; it ends at channel_.
@@ -101,14 +103,14 @@ class Simulation {
     double start = end_;
     if (kernel.fetched_bytes > 0) start = std::max(start, fetch_start_[k]);
     if (k >= 2) start = std::max(start, drained_[k - 2]);
-    double end = std::max(start + kernel.compute_seconds, fetch_end_[k]);
+    double end = std::max(start + Compute(kernel), fetch_end_[k]);
     AddSample(k, start);
     if (kernel.written_bytes > 0 && !buffered_[k]) {
       Transfer(start, kernel.written_bytes);
       end = std::max(end, channel_);
     }
     times_.kernels[k].end_seconds = end;
-    times_.kernels[k].stall_seconds = std::max(0.0, end - end_ - kernel.compute_seconds);
+    times_.kernels[k].stall_seconds = std::max(0.0, end - end_ - Compute(kernel));
     end_ = end;
   }
 
@@ -128,7 +130,7 @@ class Simulation {
   const absl::Span<const PrefetchKernel> kernels_;
   const int n_;
   const int64_t capacity_;
-  const double bandwidth_;
+  const double bandwidth_, speedup_;
   std::vector<bool> buffered_;  // by kernel: its output waits for the channel; else it streams out
   std::vector<int> after_;
   std::vector<double> fetch_start_, fetch_end_, drained_;
@@ -143,8 +145,8 @@ class Simulation {
 }  // namespace
 
 PrefetchTimes SimulatePrefetch(absl::Span<const PrefetchKernel> kernels, int64_t capacity_bytes,
-                               double bandwidth_bytes_per_second) {
-  return Simulation(kernels, capacity_bytes, bandwidth_bytes_per_second).Run();
+                               double bandwidth_bytes_per_second, double speedup) {
+  return Simulation(kernels, capacity_bytes, bandwidth_bytes_per_second, speedup).Run();
 }
 
 }  // namespace reusescope

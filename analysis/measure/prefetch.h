@@ -51,9 +51,10 @@ struct PrefetchTimes {
   std::vector<PrefetchSample> kernels;
 };
 
-// O(kernels). REQUIRES: bandwidth > 0, held_bytes <= capacity_bytes.
+// Arithmetic `speedup` times as fast as the kernels' seconds say. O(kernels). REQUIRES: bandwidth > 0, speedup > 0,
+// held_bytes <= capacity_bytes.
 PrefetchTimes SimulatePrefetch(absl::Span<const PrefetchKernel> kernels, int64_t capacity_bytes,
-                               double bandwidth_bytes_per_second);
+                               double bandwidth_bytes_per_second, double speedup = 1);
 
 }  // namespace reusescope
 

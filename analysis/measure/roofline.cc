@@ -31,13 +31,6 @@ double PeakSeconds(const KernelCost& kernel, const RooflineDevice& device) {
   return static_cast<double>(kernel.contraction_flops) / MatrixRateOf(kernel, device).peak_flops_per_second;
 }
 
-double ComputeSeconds(const KernelCost& kernel, const RooflineDevice& device) {
-  const auto other = static_cast<double>(kernel.flops - kernel.contraction_flops) +
-                     static_cast<double>(kFlopsPerTranscendental) * static_cast<double>(kernel.transcendentals);
-  return static_cast<double>(kernel.contraction_flops) / MatrixRateOf(kernel, device).flops_per_second +
-         other / device.vector_flops_per_second;
-}
-
 KernelBound BoundOf(double compute_seconds, int64_t traffic_bytes, const RooflineDevice& device) {
   const double memory_seconds = static_cast<double>(traffic_bytes) / device.bandwidth_bytes_per_second;
   const bool compute = compute_seconds > 0 && compute_seconds >= memory_seconds;
@@ -184,6 +177,13 @@ absl::StatusOr<RooflineDevice> RatesOf(const Hardware& hardware, PrecisionMode p
   if (!matrix.note.empty()) device.notes.push_back(absl::StrCat("matrix products: ", matrix.note));
   if (!vector.note.empty()) device.notes.push_back(absl::StrCat("other arithmetic: ", vector.note));
   return device;
+}
+
+double ComputeSeconds(const KernelCost& kernel, const RooflineDevice& device) {
+  const auto other = static_cast<double>(kernel.flops - kernel.contraction_flops) +
+                     static_cast<double>(kFlopsPerTranscendental) * static_cast<double>(kernel.transcendentals);
+  return static_cast<double>(kernel.contraction_flops) / MatrixRateOf(kernel, device).flops_per_second +
+         other / device.vector_flops_per_second;
 }
 
 double KernelSeconds(const KernelCost& kernel, const RooflineDevice& device) {

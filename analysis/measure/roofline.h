@@ -140,6 +140,8 @@ struct RooflineOptions {
   int64_t batch = 1;  // samples per step
 };
 
+// One kernel's arithmetic alone.
+double ComputeSeconds(const KernelCost& kernel, const RooflineDevice& device);
 // One kernel's time when it fetches its operands (the headline).
 double KernelSeconds(const KernelCost& kernel, const RooflineDevice& device);
 
