@@ -104,6 +104,7 @@ std::unique_ptr<CLI::App> MakeApp(Action& action) {
   AddAnalyzeCommand(*app, action);
   AddAuditCommand(*app, action);
   AddCompareCommand(*app, action);
+  AddSweepCommand(*app, action);
   AddGraphCommand(*app, action);
   AddDifferentiateCommand(*app, action);
   AddDevicesCommand(*app, action);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "cli/app.h"
 #include "cli/help.h"
 #include "gmock/gmock.h"
@@ -60,7 +61,8 @@ TEST(CompletionTest, BashOffersWhatFits) {
 // zsh and fish are not everywhere; their scripts are at least made of balanced quotes.
 TEST(CompletionTest, QuotesAreBalanced) {
   for (const char* shell : {"bash", "zsh", "fish"}) {
-    const std::string script = RunProgram({"completion", shell}).out;
+    // An apostrophe inside of quotes is '\''; what is left of it without the escaped one is balanced.
+    const std::string script = absl::StrReplaceAll(RunProgram({"completion", shell}).out, {{"\\'", ""}});
     EXPECT_EQ(std::count(script.begin(), script.end(), '\'') % 2, 0) << shell;
     EXPECT_GT(script.size(), 2000u) << shell;
   }

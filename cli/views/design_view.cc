@@ -1,0 +1,205 @@
+#include "cli/views/design_view.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "cli/text.h"
+#include "cli/units.h"
+#include "fmt/format.h"
+
+namespace reusescope::cli {
+namespace {
+
+// Points that share a plane of capacity and bandwidth.
+struct Plane {
+  int64_t batch = 0;
+  PrecisionMode precision = PrecisionMode::kFp32;
+  Policy policy = Policy::kManaged;
+  double throughput_flops_per_second = 0;
+  friend bool operator==(const Plane&, const Plane&) = default;
+};
+
+Plane PlaneOf(const DesignPoint& point) {
+  return {point.batch, point.precision, point.policy, point.throughput_flops_per_second};
+}
+Plane PlaneOf(const IsoPoint& point) {
+  return {point.batch, point.precision, point.policy, point.throughput_flops_per_second};
+}
+
+std::string Title(const DesignSpace& space, const Plane& plane) {
+  return absl::StrCat(FormatRate(plane.throughput_flops_per_second, "FLOP"), ", ", PrecisionName(plane.precision),
+                      ", batch ", plane.batch, ", ", PolicyName(plane.policy),
+                      space.axes.throughputs_flops_per_second.empty() ? " (the device's throughput)" : "");
+}
+
+template <typename T>
+std::vector<Plane> Planes(const std::vector<T>& points) {
+  std::vector<Plane> planes;
+  for (const T& point : points) {
+    const Plane plane = PlaneOf(point);
+    if (std::find(planes.begin(), planes.end(), plane) == planes.end()) planes.push_back(plane);
+  }
+  return planes;
+}
+
+Section FactsSection(const DesignSpace& space) {
+  Section section{.title = absl::StrCat("Designs for ", Printable(space.model))};
+  Part part;
+  const std::string done =
+      space.complete() ? "" : absl::StrCat(" of ", FormatExact(space.points_in_all), ": stopped before the rest");
+  part.facts = {{"base", Printable(space.base.display_name)},
+                {"points", absl::StrCat(FormatExact(static_cast<int64_t>(space.points.size())), done)},
+                {"time", "roofline, one kernel after the other; vector units scale with the matrix units"}};
+  section.parts.push_back(std::move(part));
+  for (const std::string& note : space.notes) {
+    section.parts.push_back({.text = absl::StrCat("note: ", Printable(note)), .style = Style::kWarning});
+  }
+  return section;
+}
+
+// Rows of capacities, columns of bandwidths.
+Part TimesPart(const DesignSpace& space, const Plane& plane) {
+  Part part{.columns = {{.header = "on chip", .align = Align::kNumber}}};
+  for (const double bandwidth : space.axes.bandwidths_bytes_per_second) {
+    part.columns.push_back({.header = FormatRate(bandwidth, "B"), .align = Align::kNumber});
+  }
+  int64_t capacity = -1;
+  for (const DesignPoint& point : space.points) {
+    if (PlaneOf(point) != plane) continue;
+    if (point.capacity_bytes != capacity) part.rows.push_back({FormatBytes(point.capacity_bytes)});
+    capacity = point.capacity_bytes;
+    const bool compute_bound = point.memory_bound_seconds < 0.5 * point.step_seconds;
+    part.rows.back().emplace_back(FormatSeconds(point.step_seconds), compute_bound ? Style::kGood : Style::kPlain);
+  }
+  return part;
+}
+
+// The throughput nearest to the base device's: one plane per batch, precision and policy; the rest is in CSV and JSON.
+std::vector<Plane> ShownPlanes(const std::vector<Plane>& planes) {
+  std::vector<Plane> shown;
+  for (const Plane& plane : planes) {
+    const auto same = [&](const Plane& other) {
+      return other.batch == plane.batch && other.precision == plane.precision && other.policy == plane.policy;
+    };
+    if (std::any_of(shown.begin(), shown.end(), same)) continue;
+    std::vector<Plane> of_it;
+    std::copy_if(planes.begin(), planes.end(), std::back_inserter(of_it), same);
+    shown.push_back(of_it[of_it.size() / 2]);
+  }
+  return shown;
+}
+
+std::vector<Section> TimeSections(const DesignSpace& space) {
+  std::vector<Section> sections;
+  const std::vector<Plane> planes = Planes(space.points), shown = ShownPlanes(planes);
+  for (const Plane& plane : shown) {
+    Section section{.title = absl::StrCat("Step time: ", Title(space, plane))};
+    section.parts.push_back(TimesPart(space, plane));
+    sections.push_back(std::move(section));
+  }
+  if (!sections.empty() && planes.size() > shown.size()) {
+    sections.back().parts.push_back({.text = absl::StrCat("The middle throughput of ", planes.size() / shown.size(),
+                                                          " each; all points with --format csv or json."),
+                                     .style = Style::kQuiet});
+  }
+  return sections;
+}
+
+Section KneesSection(const DesignSpace& space) {
+  Section section{.title = "What a capacity captures"};
+  Part part{.columns = {{.header = "step", .drop = 1},
+                        {.header = "on chip", .align = Align::kNumber},
+                        {.header = "traffic", .align = Align::kNumber},
+                        {.header = "saves", .align = Align::kNumber},
+                        {.header = "mostly"},
+                        {.header = "share", .align = Align::kRight},
+                        {.header = ""}}};
+  for (const Knee& knee : space.knees) {
+    part.rows.push_back(
+        {absl::StrCat("batch ", knee.batch, ", ", PrecisionName(knee.precision), ", ", PolicyName(knee.policy)),
+         FormatBytes(knee.capacity_bytes), FormatBytes(knee.traffic_bytes), FormatBytes(knee.saved_bytes),
+         knee.scope.has_value() ? std::string(ReuseScopeName(*knee.scope)) : std::string(kNotApplicable),
+         knee.scope.has_value() ? FormatPercent(knee.scope_share) : std::string(kNotApplicable),
+         Cell(knee.knee ? "knee" : "", Style::kGood)});
+  }
+  section.parts.push_back(std::move(part));
+  section.parts.push_back({.text =
+                               "Saves: against the row above (the first: against no memory). Mostly: the scope that "
+                               "gains most of what LRU captures in between. Knee: saves more than its neighbours.",
+                           .style = Style::kQuiet});
+  return section;
+}
+
+Section IsoSection(const DesignSpace& space) {
+  Section section{.title = absl::StrCat("As fast as ", Printable(space.base.display_name))};
+  Part part{.columns = {{.header = "step", .drop = 1},
+                        {.header = "throughput", .align = Align::kNumber, .drop = 2},
+                        {.header = "time", .align = Align::kNumber},
+                        {.header = "on chip", .align = Align::kNumber},
+                        {.header = "bandwidth needed", .align = Align::kNumber}}};
+  for (const Plane& plane : ShownPlanes(Planes(space.iso))) {
+    for (const IsoPoint& point : space.iso) {
+      if (PlaneOf(point) != plane) continue;
+      part.rows.push_back(
+          {absl::StrCat("batch ", point.batch, ", ", PrecisionName(point.precision), ", ", PolicyName(point.policy)),
+           FormatRate(point.throughput_flops_per_second, "FLOP"), FormatSeconds(point.step_seconds),
+           FormatBytes(point.capacity_bytes),
+           std::isfinite(point.bandwidth_bytes_per_second) ? FormatRate(point.bandwidth_bytes_per_second, "B")
+                                                           : "more than any"});
+    }
+  }
+  section.parts.push_back(std::move(part));
+  section.parts.push_back(
+      {.text = "The device's own memory on chip and bandwidth, with the throughput of the row, take this "
+               "time; so does every row: less memory on chip takes more bandwidth.",
+       .style = Style::kQuiet});
+  return section;
+}
+
+Section FrontSection(const DesignSpace& space, int top) {
+  Section section{.title = "Pareto front of cost and time"};
+  std::vector<const DesignPoint*> front;
+  for (const DesignPoint& point : space.points) {
+    if (point.on_front) front.push_back(&point);
+  }
+  std::stable_sort(front.begin(), front.end(),
+                   [](const DesignPoint* a, const DesignPoint* b) { return *a->cost < *b->cost; });
+  Part part{.columns = {{.header = "cost", .align = Align::kNumber},
+                        {.header = "time", .align = Align::kNumber},
+                        {.header = "on chip", .align = Align::kNumber},
+                        {.header = "bandwidth", .align = Align::kNumber},
+                        {.header = "throughput", .align = Align::kNumber},
+                        {.header = "step", .drop = 1}}};
+  // Spread over the front, its ends included.
+  const size_t shown = std::min<size_t>(front.size(), std::max(top, 2));
+  for (size_t i = 0; i < shown; ++i) {
+    const DesignPoint& point = *front[shown == 1 ? 0 : i * (front.size() - 1) / (shown - 1)];
+    part.rows.push_back(
+        {FormatRatio(*point.cost), FormatSeconds(point.step_seconds), FormatBytes(point.capacity_bytes),
+         FormatRate(point.bandwidth_bytes_per_second, "B"), FormatRate(point.throughput_flops_per_second, "FLOP"),
+         absl::StrCat("batch ", point.batch, ", ", PrecisionName(point.precision), ", ", PolicyName(point.policy))});
+  }
+  section.parts.push_back(std::move(part));
+  if (shown < front.size()) {
+    section.parts.push_back(
+        {.text = absl::StrCat(shown, " of ", front.size(), " designs on the front; --top shows more."),
+         .style = Style::kQuiet});
+  }
+  return section;
+}
+
+}  // namespace
+
+std::vector<Section> DesignSections(const DesignSpace& space, int top) {
+  std::vector<Section> sections = {FactsSection(space)};
+  for (Section& section : TimeSections(space)) sections.push_back(std::move(section));
+  if (!space.knees.empty()) sections.push_back(KneesSection(space));
+  if (!space.iso.empty()) sections.push_back(IsoSection(space));
+  if (!space.points.empty() && space.points[0].cost.has_value()) sections.push_back(FrontSection(space, top));
+  return sections;
+}
+
+}  // namespace reusescope::cli

@@ -1,0 +1,26 @@
+// A design space for people, for spreadsheets and for programs.
+
+#ifndef REUSESCOPE_CLI_VIEWS_DESIGN_VIEW_H_
+#define REUSESCOPE_CLI_VIEWS_DESIGN_VIEW_H_
+
+#include <string>
+#include <vector>
+
+#include "cli/design_space.h"
+#include "cli/views/sections.h"
+
+namespace reusescope::cli {
+
+// Step times over capacity and bandwidth, what each capacity captures, equal designs, and the front under the cost
+// weights; `top` rows of the front.
+std::vector<Section> DesignSections(const DesignSpace& space, int top);
+
+// One line per point (RFC 4180).
+std::string RenderDesignCsv(const DesignSpace& space);
+
+// For programs: a contract, see cli/sweep.schema.json.
+std::string RenderDesignJson(const DesignSpace& space);
+
+}  // namespace reusescope::cli
+
+#endif  // REUSESCOPE_CLI_VIEWS_DESIGN_VIEW_H_
