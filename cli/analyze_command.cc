@@ -7,7 +7,6 @@
 #include "absl/strings/str_split.h"
 #include "analysis/ir/status_util.h"
 #include "cli/commands.h"
-#include "cli/devices.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/report.h"
@@ -35,7 +34,8 @@ enum class Format : uint8_t { kTable, kJson, kCsv, kMarkdown, kTrace };
 
 struct AnalyzeOptions {
   WorkloadOptions workload;
-  std::vector<Hardware> hardware;
+  DeviceChoice choice;
+  std::vector<Hardware> hardware;  // what was chosen
   ReportOptions report;
   ViewOptions view;
   Format format = Format::kTable;
@@ -96,20 +96,7 @@ absl::Status RunAnalyze(const AnalyzeOptions& options) {
 }
 
 void AddHardwareOptions(CLI::App& command, AnalyzeOptions& options) {
-  command
-      .add_option_function<std::vector<std::string>>(
-          "--hardware",
-          [&options](const std::vector<std::string>& texts) {
-            for (const std::string& text : texts) {
-              absl::StatusOr<Hardware> hardware = ResolveHardware(text);
-              if (!hardware.ok()) throw CLI::ValidationError("--hardware", std::string(hardware.status().message()));
-              options.hardware.push_back(*std::move(hardware));
-            }
-          },
-          "A device by name (see 'reusescope devices'), by three numbers, or a .textproto file; repeatable")
-      ->allow_extra_args(false)
-      ->option_text("DEVICE")
-      ->group("Hardware");
+  AddDeviceOptions(command, options.choice);
   command
       .add_flag("--peak", options.report.bare_peak, "Times from bare peaks, not from what was measured to be reached")
       ->group("Hardware");
@@ -165,6 +152,7 @@ void AddAnalyzeCommand(CLI::App& app, Action& action) {
   command->callback([options, &action] {
     AnalysisOptions& analysis = options->workload.analysis;
     analysis.shapes.assume = analysis.mode == Mode::kInference && !options->strict;
+    options->hardware = ChosenDevices(options->choice);
     action = [options] { return RunAnalyze(*options); };
   });
 }

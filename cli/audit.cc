@@ -6,6 +6,7 @@
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "analysis/ir/status_util.h"
 #include "analysis/step_at_batch.h"
 #include "cli/units.h"
@@ -46,7 +47,6 @@ class Auditor {
 
   absl::StatusOr<AuditRow> Row(const Hardware& hardware) {
     AuditRow row{.hardware = hardware};
-    std::vector<std::string> reasons;
     for (PrecisionMode precision : options_.precisions) {
       const absl::StatusOr<RooflineDevice> rates = RatesOf(hardware, precision, {.bare_peak = options_.bare_peak});
       // A precision that another one would stand in for is left to that one.
@@ -56,18 +56,21 @@ class Auditor {
       if (candidate.has_value()) {
         row.candidates.push_back(*std::move(candidate));
       } else {
-        reasons.push_back(absl::StrCat(PrecisionName(precision), ": ", why));
+        row.reasons.emplace_back(PrecisionName(precision), why);
       }
     }
     for (size_t c = 0; c < row.candidates.size(); ++c) {
       if (!row.best || row.candidates[c].seconds < row.candidates[*row.best].seconds) row.best = c;
     }
     if (row.best.has_value()) {
+      row.reasons.clear();
       RS_RETURN_IF_ERROR(AddElasticity(hardware, row.candidates[*row.best]));
       return row;
     }
-    // One reason will do: of the first precision, which is the narrowest that the device has.
-    row.dropped = reasons.empty() ? "it has no figures for these precisions" : reasons.front();
+    if (row.reasons.empty()) row.reasons.emplace_back("", "it has no figures for these precisions");
+    row.dropped = absl::StrJoin(row.reasons, "; ", [](std::string* out, const auto& reason) {
+      absl::StrAppend(out, reason.first, reason.first.empty() ? "" : ": ", reason.second);
+    });
     return row;
   }
 
@@ -234,7 +237,11 @@ class Auditor {
       RS_ASSIGN_OR_RETURN(why, fits ? LateReason(*found, alone) : UnfitReason(hardware, precision, most, alone));
       return std::nullopt;
     }
-    if (options_.budget_usd.has_value() && found->cost_usd.value_or(0) > *options_.budget_usd) {
+    if (options_.budget_usd.has_value() && !found->cost_usd.has_value()) {
+      why = "its price is not known, so that the budget says nothing";
+      return std::nullopt;
+    }
+    if (options_.budget_usd.has_value() && *found->cost_usd > *options_.budget_usd) {
       why = absl::StrCat("costs ", FormatRatio(*found->cost_usd), " USD");
       return std::nullopt;
     }
@@ -256,9 +263,9 @@ class Auditor {
       RS_ASSIGN_OR_RETURN(const int64_t peak, steps_[m].PeakBytesAt(precision, batch, share));
       needed = std::max(needed, peak);
     }
-    return absl::StrCat("needs ", FormatBytes(needed), " on each of ", FormatPlural(devices, "device"), ", has ",
-                        FormatBytes(*AvailableMemoryBytes(hardware)),
-                        alone ? "; no link to more of them is known" : "");
+    return absl::StrCat(
+        "needs ", FormatBytes(needed), devices > 1 ? absl::StrCat(" on each of ", FormatPlural(devices, "device")) : "",
+        ", has ", FormatBytes(*AvailableMemoryBytes(hardware)), alone ? "; no link to more of them is known" : "");
   }
 
   // Of one device at the candidate's batches; memory: at the batches that a tenth more would take.

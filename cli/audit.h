@@ -86,9 +86,10 @@ struct Candidate {
 
 struct AuditRow {
   Hardware hardware;
-  std::vector<Candidate> candidates;  // that do, by precision
-  std::optional<size_t> best;         // the fastest of them
-  std::string dropped;                // why none does; ""
+  std::vector<Candidate> candidates;                         // that do, by precision
+  std::optional<size_t> best;                                // the fastest of them
+  std::string dropped;                                       // why none does, all reasons; ""
+  std::vector<std::pair<std::string, std::string>> reasons;  // the same by precision that was tried ("" where none was)
   bool on_front = false;
 
   const Candidate* candidate() const { return best.has_value() ? &candidates[*best] : nullptr; }

@@ -158,9 +158,7 @@ void AddChoiceOfDevices(CLI::App& app, AuditCommand& command) {
                  "Only those that match: names with *, vendors, kinds (gpu, tpu, npu, cpu), separated by commas")
       ->option_text("PATTERN")
       ->group("Hardware");
-  app.add_option("--hwdb", command.folder, "Also the .textproto files of this folder")
-      ->option_text("DIR")
-      ->group("Hardware");
+  AddHwdbOption(app, command.folder);
   app.add_option("--max-devices", command.options.max_devices, "Most devices of a kind to combine")
       ->check(ChecksWith(ParsePositive))
       ->option_text("N")

@@ -13,6 +13,7 @@ namespace reusescope::cli {
 void AddAnalyzeCommand(CLI::App& app, Action& action);        // analyze_command.cc
 void AddAuditCommand(CLI::App& app, Action& action);          // audit_command.cc
 void AddCompareCommand(CLI::App& app, Action& action);        // compare_command.cc
+void AddAnnotateCommand(CLI::App& app, Action& action);       // annotate_command.cc
 void AddSweepCommand(CLI::App& app, Action& action);          // sweep_command.cc
 void AddGraphCommand(CLI::App& app, Action& action);          // graph_command.cc
 void AddDifferentiateCommand(CLI::App& app, Action& action);  // differentiate_command.cc

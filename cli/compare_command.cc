@@ -8,7 +8,6 @@
 #include "analysis/ir/status_util.h"
 #include "cli/commands.h"
 #include "cli/compare.h"
-#include "cli/device_pool.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/text.h"
@@ -27,8 +26,9 @@ enum class CompareFormat : uint8_t { kTable, kJson, kMarkdown };
 
 struct CompareCommand {
   CompareOptions options;
-  std::vector<std::string> hardware, sweeps, bars;
-  std::string folder, output;
+  DeviceChoice choice;
+  std::vector<std::string> sweeps, bars;
+  std::string output;
   int top = 10;
   CompareFormat format = CompareFormat::kTable;
   ColorMode color = ColorMode::kAuto;
@@ -50,11 +50,6 @@ std::string Render(const Comparison& comparison, const CompareCommand& command) 
 
 absl::Status RunCompare(const CompareCommand& command) {
   CompareOptions options = command.options;
-  RS_ASSIGN_OR_RETURN(const std::vector<Hardware> pool, DevicePool(command.folder));
-  for (const std::string& name : command.hardware) {
-    RS_ASSIGN_OR_RETURN(Hardware device, FindInPool(pool, name));
-    options.devices.push_back(std::move(device));
-  }
   for (const std::string& text : command.sweeps) {
     RS_ASSIGN_OR_RETURN(Sweep sweep, ParseSweep(text));
     options.sweeps.push_back(std::move(sweep));
@@ -79,13 +74,7 @@ absl::Status RunCompare(const CompareCommand& command) {
 void AddComparedThings(CLI::App& app, CompareCommand& command) {
   app.add_option("MODEL", command.options.models, "Models, .onnx files; the first is what the others are held against")
       ->required();
-  app.add_option("--hardware", command.hardware, "A device by name, by three numbers, or a file; repeatable")
-      ->allow_extra_args(false)
-      ->option_text("DEVICE")
-      ->group("Hardware");
-  app.add_option("--hwdb", command.folder, "Also the .textproto files of this folder")
-      ->option_text("DIR")
-      ->group("Hardware");
+  AddDeviceOptions(app, command.choice);
   app.add_flag("--peak", command.options.bare_peak, "Times from bare peaks, not from what was measured to be reached")
       ->group("Hardware");
   app.add_option("--sweep", command.sweeps, "Each model at several sizes: batch=1,8,32 or dim:NAME=128,512; repeatable")
@@ -122,7 +111,10 @@ void AddCompareCommand(CLI::App& app, Action& action) {
       ->group("Output");
   AddOutputFileOption(*compare, command->output);
   AddCommonOptions(*compare, command->color);
-  compare->callback([command, &action] { action = [command] { return RunCompare(*command); }; });
+  compare->callback([command, &action] {
+    command->options.devices = ChosenDevices(command->choice);
+    action = [command] { return RunCompare(*command); };
+  });
 }
 
 }  // namespace reusescope::cli

@@ -163,17 +163,28 @@ std::string RenderDeviceComparison(const std::vector<Hardware>& devices, const T
   return table.Render(terminal.width, terminal.palette);
 }
 
-std::string RenderDeviceCheck(const Hardware& device, const std::string& file, const Terminal& terminal) {
+std::string RenderDeviceCheck(const CheckedDevice& checked, const std::string& file, const Terminal& terminal) {
+  const Hardware& device = checked.hardware;
   std::set<std::string> sources;
   int derived = 0;
   for (const SourcedNumber& number : Provenance(device)) {
     sources.insert(number.source);
     derived += number.standing == Standing::kDerived;
   }
-  std::string out =
-      absl::StrCat(Printable(file), ": ", terminal.palette.Paint("keeps every rule", Style::kGood), "\n  ", device.name,
-                   ", ", FormatPlural(static_cast<int64_t>(Provenance(device).size()), "number"), " from ",
-                   FormatPlural(static_cast<int64_t>(sources.size()), "source"), ", ", derived, " of them derived\n");
+  const auto broken = static_cast<int64_t>(checked.problems.size());
+  std::string out = absl::StrCat(
+      Printable(file), ": ",
+      broken == 0 ? terminal.palette.Paint("keeps every rule", Style::kGood)
+                  : terminal.palette.Paint(absl::StrCat("breaks ", FormatPlural(broken, "rule")), Style::kBad),
+      "\n  ", Printable(device.name), ", ", FormatPlural(static_cast<int64_t>(Provenance(device).size()), "number"),
+      " from ", FormatPlural(static_cast<int64_t>(sources.size()), "source"), ", ", derived, " of them derived\n");
+  for (const std::string& problem : checked.problems) {
+    absl::string_view indent = "  - ";
+    for (const std::string& line : Wrap(Printable(problem), terminal.width - 4)) {
+      absl::StrAppend(&out, indent, line, "\n");
+      indent = "    ";
+    }
+  }
   TableLayout table({{.header = "missing"}, {.header = "so", .flexible = true}});
   for (const Lack& lack : Lacks()) {
     if (!lack.has(device)) table.AddRow({lack.what, lack.consequence});

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "cli/terminal.h"
+#include "hwdb/check_device.h"
 #include "hwdb/hardware.h"
 
 namespace reusescope::cli {
@@ -30,8 +31,8 @@ std::string RenderDevice(const Hardware& device, const Terminal& terminal);
 // Their numbers side by side, the best of each row marked.
 std::string RenderDeviceComparison(const std::vector<Hardware>& devices, const Terminal& terminal);
 
-// What an entry lacks, and what that means for a report about it.
-std::string RenderDeviceCheck(const Hardware& device, const std::string& file, const Terminal& terminal);
+// Which rules an entry breaks, what it lacks, and what that means for a report about it.
+std::string RenderDeviceCheck(const CheckedDevice& checked, const std::string& file, const Terminal& terminal);
 
 // {"schema": "reusescope.devices/1", "devices": [...]}: every number with its source.
 std::string RenderDevicesJson(const std::vector<Hardware>& devices);

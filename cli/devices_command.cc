@@ -4,12 +4,14 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
 #include "cli/commands.h"
 #include "cli/device_pool.h"
 #include "cli/devices.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/text.h"
 #include "hwdb/quantity.h"
 
 namespace reusescope::cli {
@@ -39,8 +41,10 @@ absl::StatusOr<std::vector<Hardware>> ListedDevices(const DevicesOptions& option
 absl::Status RunDevices(const DevicesOptions& options) {
   const Terminal terminal = DescribeTerminal(STDOUT_FILENO, options.color);
   if (!options.check.empty()) {
-    RS_ASSIGN_OR_RETURN(const Hardware device, LoadDeviceFile(options.check));
-    return WriteOutput("", RenderDeviceCheck(device, options.check, terminal));
+    RS_ASSIGN_OR_RETURN(const CheckedDevice device, CheckDeviceFile(options.check));
+    RS_RETURN_IF_ERROR(WriteOutput("", RenderDeviceCheck(device, options.check, terminal)));
+    if (device.problems.empty()) return absl::OkStatus();
+    return absl::InvalidArgumentError(absl::StrCat(Printable(options.check), ": is not a device that can be used"));
   }
   if (options.names.empty()) {
     RS_ASSIGN_OR_RETURN(const std::vector<Hardware> devices, ListedDevices(options));
@@ -90,7 +94,7 @@ void AddDevicesCommand(CLI::App& app, Action& action) {
           "Only those with at least so much memory")
       ->check(ChecksWith(ParseBytes))
       ->option_text("BYTES");
-  command->add_option("--hwdb", options->folder, "Also the .textproto files of this folder")->option_text("DIR");
+  AddHwdbOption(*command, options->folder)->group("Options");
   command->add_option("--check", options->check, "Check an entry of your own and say what it lacks")
       ->option_text("FILE");
   AddChoice<bool>(*command, "--format", options->json, {{"table", false}, {"json", true}}, "Form of the output",

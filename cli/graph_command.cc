@@ -21,19 +21,39 @@ enum class GraphFormat : uint8_t { kText, kJson, kDot };
 struct GraphOptions {
   WorkloadOptions workload;
   std::optional<Stage> stage;
+  DeviceChoice choice;
+  std::optional<Hardware> hardware;
+  bool bare_peak = false;
   GraphFormat format = GraphFormat::kText;
   std::string output;
   ColorMode color = ColorMode::kAuto;
 };
 
-std::string Render(const TrainingGraph& training, Stage stage, GraphFormat format) {
+// Of the whole step: nodes keep their ids through all stages.
+absl::StatusOr<std::optional<NodeTimes>> TimesOf(const GraphOptions& options) {
+  if (!options.hardware.has_value()) return std::nullopt;
+  RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.workload.model));
+  RS_ASSIGN_OR_RETURN(const Analysis analysis, Analyze(std::move(model), options.workload.analysis));
+  RS_ASSIGN_OR_RETURN(const RooflineDevice device, RatesOf(*options.hardware, options.workload.analysis.precision,
+                                                           {.bare_peak = options.bare_peak}));
+  RS_ASSIGN_OR_RETURN(const Roofline roofline, ComputeRoofline(analysis.cost, analysis.lru, analysis.managed, device,
+                                                               {.batch = BatchOf(analysis.training.graph)}));
+  NodeTimes times{.device = device.name};
+  for (size_t k = 0; k < roofline.kernels.size(); ++k) {
+    times.nodes.emplace(analysis.cost.kernels[k].node, roofline.kernels[k].Headline());
+  }
+  return times;
+}
+
+std::string Render(const TrainingGraph& training, Stage stage, GraphFormat format,
+                   const std::optional<NodeTimes>& times) {
   switch (format) {
     case GraphFormat::kText:
       return RenderGraphText(training, stage);
     case GraphFormat::kJson:
       return RenderGraphJson(training, stage);
     case GraphFormat::kDot:
-      return RenderGraphDot(training, stage);
+      return RenderGraphDot(training, stage, times);
   }
   return "";
 }
@@ -46,7 +66,8 @@ absl::Status RunGraph(const GraphOptions& options) {
     RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.workload.model));
     RS_ASSIGN_OR_RETURN(const TrainingGraph training,
                         BuildGraph(std::move(model), options.workload.analysis, *options.stage, notes));
-    text = Render(training, *options.stage, options.format);
+    RS_ASSIGN_OR_RETURN(const std::optional<NodeTimes> times, TimesOf(options));
+    text = Render(training, *options.stage, options.format, times);
   }
   const Palette palette = DescribeTerminal(STDERR_FILENO, options.color).palette;
   for (const std::string& note : notes) {
@@ -63,8 +84,12 @@ void AddGraphCommand(CLI::App& app, Action& action) {
   command->footer(
       "  reusescope graph gpt2.onnx --after=shapes --format json      every tensor with dtype and shape\n"
       "  reusescope graph resnet50.onnx --after=optimizer             the whole training step as text\n"
-      "  reusescope graph lenet5.onnx --after=differentiate --format dot | dot -Tsvg > step.svg\n");
+      "  reusescope graph lenet5.onnx --after=differentiate --format dot | dot -Tsvg > step.svg\n"
+      "  reusescope graph resnet50.onnx --after=load --format dot --hardware h100     boxes coloured by verdict\n");
   AddWorkloadOptions(*command, options->workload);
+  AddDeviceOptions(*command, options->choice);
+  command->add_flag("--peak", options->bare_peak, "Times from bare peaks, not from what was measured to be reached")
+      ->group("Hardware");
   AddStageOption(*command, "--after", options->stage, "The last stage to run")->required()->group("Output");
   AddChoice<GraphFormat>(*command, "--format", options->format,
                          {{"text", GraphFormat::kText}, {"json", GraphFormat::kJson}, {"dot", GraphFormat::kDot}},
@@ -72,7 +97,13 @@ void AddGraphCommand(CLI::App& app, Action& action) {
       ->group("Output");
   AddOutputFileOption(*command, options->output);
   AddCommonOptions(*command, options->color);
-  command->callback([options, &action] { action = [options] { return RunGraph(*options); }; });
+  command->callback([options, &action] {
+    options->hardware = ChosenDevice(options->choice);
+    if (options->hardware.has_value() && options->format != GraphFormat::kDot) {
+      throw CLI::ValidationError("--hardware", "colours a drawing: expected --format dot beside it");
+    }
+    action = [options] { return RunGraph(*options); };
+  });
 }
 
 }  // namespace reusescope::cli

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "analysis/ir/status_util.h"
+#include "cli/device_pool.h"
 #include "cli/text.h"
 
 namespace reusescope::cli {
@@ -221,6 +222,44 @@ void AddWorkloadOptions(CLI::App& command, WorkloadOptions& workload) {
   command.add_option("MODEL", workload.model, "The model, an .onnx file")->required();
   AddBatchOption(command, workload.analysis);
   AddAnalysisOptions(command, workload.analysis);
+}
+
+CLI::Option* AddHwdbOption(CLI::App& command, std::string& folder) {
+  return command.add_option("--hwdb", folder, "Also the .textproto files of this folder")
+      ->option_text("DIR")
+      ->group("Hardware");
+}
+
+void AddDeviceOptions(CLI::App& command, DeviceChoice& choice) {
+  command
+      .add_option("--hardware", choice.names,
+                  "A device by name (see 'reusescope devices'), by three numbers, or a .textproto file; repeatable")
+      ->allow_extra_args(false)
+      ->option_text("DEVICE")
+      ->group("Hardware");
+  AddHwdbOption(command, choice.folder);
+}
+
+std::vector<Hardware> ChosenDevices(const DeviceChoice& choice) {
+  std::vector<Hardware> devices, pool;
+  if (!choice.folder.empty()) {
+    absl::StatusOr<std::vector<Hardware>> known = DevicePool(choice.folder);
+    if (!known.ok()) throw CLI::ValidationError("--hwdb", std::string(known.status().message()));
+    pool = *std::move(known);
+  }
+  for (const std::string& name : choice.names) {
+    absl::StatusOr<Hardware> device = FindInPool(pool, name);
+    if (!device.ok()) throw CLI::ValidationError("--hardware", std::string(device.status().message()));
+    devices.push_back(*std::move(device));
+  }
+  return devices;
+}
+
+std::optional<Hardware> ChosenDevice(const DeviceChoice& choice) {
+  std::vector<Hardware> devices = ChosenDevices(choice);
+  if (devices.empty()) return std::nullopt;
+  if (devices.size() > 1) throw CLI::ValidationError("--hardware", "found more than one device, expected one");
+  return std::move(devices[0]);
 }
 
 void AddOutputFileOption(CLI::App& command, std::string& output) {

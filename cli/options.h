@@ -6,12 +6,14 @@
 #define REUSESCOPE_CLI_OPTIONS_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "CLI/CLI.hpp"
 #include "analysis/pipeline.h"
 #include "cli/terminal.h"
+#include "hwdb/hardware.h"
 
 namespace reusescope::cli {
 
@@ -31,6 +33,18 @@ void AddBatchOption(CLI::App& command, AnalysisOptions& analysis);
 // -o, and --top with its default already in `top`.
 void AddOutputFileOption(CLI::App& command, std::string& output);
 void AddTopOption(CLI::App& command, int& top, const std::string& description);
+
+// --hardware, as often as the command takes devices, and --hwdb.
+struct DeviceChoice {
+  std::vector<std::string> names;
+  std::string folder;  // of --hwdb; "": none
+};
+CLI::Option* AddHwdbOption(CLI::App& command, std::string& folder);
+void AddDeviceOptions(CLI::App& command, DeviceChoice& choice);
+// For the command's callback: both options are known then. Throws CLI::ValidationError when a name means nothing.
+std::vector<Hardware> ChosenDevices(const DeviceChoice& choice);
+// At most one.
+std::optional<Hardware> ChosenDevice(const DeviceChoice& choice);
 
 // A validator out of a parser that returns absl::StatusOr: the text of its error, or nothing.
 template <typename Parser>

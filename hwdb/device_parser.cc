@@ -9,11 +9,13 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "google/protobuf/io/tokenizer.h"
 #include "google/protobuf/io/zero_copy_stream_impl_lite.h"
 #include "google/protobuf/text_format.h"
+#include "hwdb/check_device.h"
 #include "hwdb/hardware.h"
 #include "hwdb/hardware.pb.h"
 
@@ -39,7 +41,7 @@ class FirstError : public google::protobuf::io::ErrorCollector {
   std::string text_;
 };
 
-// Copies one message into one Hardware, remembering the first thing that does not hold.
+// Copies one message into one Hardware, remembering what does not hold.
 class Converter {
  public:
   explicit Converter(const hwdb::Device& proto) : proto_(proto) {
@@ -49,7 +51,7 @@ class Converter {
     }
   }
 
-  absl::StatusOr<Hardware> Convert() {
+  CheckedDevice Convert() {
     ConvertNames();
     for (const hwdb::Peak& peak : proto_.peak()) ConvertPeak(peak);
     ConvertMemory();
@@ -62,14 +64,17 @@ class Converter {
     for (const hwdb::Source& source : proto_.source()) {
       if (used_.count(source.key()) == 0) Fail(absl::StrCat("found source '", source.key(), "', which no number uses"));
     }
-    if (!error_.empty()) return absl::InvalidArgumentError(error_);
-    return std::move(hardware_);
+    for (std::string& broken : BrokenRules(hardware_)) {
+      // That something is not there has been said.
+      const bool known = (!proto_.has_memory_bandwidth() && absl::StartsWith(broken, "found memory bandwidth")) ||
+                         (!proto_.has_on_chip() && absl::StartsWith(broken, "on-chip memory ''"));
+      if (!known) Fail(broken);
+    }
+    return {std::move(hardware_), std::move(problems_)};
   }
 
  private:
-  void Fail(absl::string_view error) {
-    if (error_.empty()) error_ = std::string(error);
-  }
+  void Fail(absl::string_view problem) { problems_.emplace_back(problem); }
 
   // Records a number as people see it.
   void Add(absl::string_view label, double value, absl::string_view unit, const hwdb::Origin& origin) {
@@ -151,9 +156,10 @@ class Converter {
   void ConvertMemory() {
     if (!proto_.has_memory_bandwidth()) Fail("found no memory_bandwidth, expected one");
     if (!proto_.has_on_chip()) Fail("found no on_chip memory, expected one");
-    if (!error_.empty()) return;
-    hardware_.memory_bandwidth_bytes_per_second = proto_.memory_bandwidth().bytes_per_second();
-    Add("memory bandwidth", hardware_.memory_bandwidth_bytes_per_second, "B/s", proto_.memory_bandwidth().origin());
+    if (proto_.has_memory_bandwidth()) {
+      hardware_.memory_bandwidth_bytes_per_second = proto_.memory_bandwidth().bytes_per_second();
+      Add("memory bandwidth", hardware_.memory_bandwidth_bytes_per_second, "B/s", proto_.memory_bandwidth().origin());
+    }
     if (proto_.has_memory_capacity()) {
       hardware_.memory_capacity_bytes = proto_.memory_capacity().capacity_bytes();
       Add("memory capacity", static_cast<double>(*hardware_.memory_capacity_bytes), "B",
@@ -163,7 +169,7 @@ class Converter {
       hardware_.usable_memory_bytes = proto_.usable_memory().capacity_bytes();
       Add("usable memory", static_cast<double>(*hardware_.usable_memory_bytes), "B", proto_.usable_memory().origin());
     }
-    hardware_.on_chip = ConvertOnChip(proto_.on_chip());
+    if (proto_.has_on_chip()) hardware_.on_chip = ConvertOnChip(proto_.on_chip());
     for (const hwdb::OnChipMemory& level : proto_.inner_level()) {
       hardware_.inner_levels.push_back(ConvertOnChip(level));
     }
@@ -208,12 +214,10 @@ class Converter {
   Hardware hardware_;
   std::map<std::string, const hwdb::Source*> sources_;
   std::set<std::string> used_;
-  std::string error_;
+  std::vector<std::string> problems_;
 };
 
-}  // namespace
-
-absl::StatusOr<Hardware> ParseDevice(absl::string_view textproto, absl::string_view origin) {
+absl::StatusOr<CheckedDevice> Check(absl::string_view textproto, absl::string_view origin) {
   if (static_cast<int64_t>(textproto.size()) > kMaxFileBytes) {
     return absl::InvalidArgumentError(
         absl::StrCat(origin, ": found ", textproto.size(), " bytes, expected at most ", kMaxFileBytes));
@@ -224,22 +228,39 @@ absl::StatusOr<Hardware> ParseDevice(absl::string_view textproto, absl::string_v
   google::protobuf::io::ArrayInputStream input(textproto.data(), static_cast<int>(textproto.size()));
   hwdb::Device proto;
   if (!parser.Parse(&input, &proto)) return absl::InvalidArgumentError(absl::StrCat(origin, ":", error.text()));
-  absl::StatusOr<Hardware> hardware = Converter(proto).Convert();
-  const absl::Status status = hardware.ok() ? Validate(*hardware) : hardware.status();
-  if (!status.ok()) return absl::Status(status.code(), absl::StrCat(origin, ": ", status.message()));
-  return hardware;
+  return Converter(proto).Convert();
 }
 
-absl::StatusOr<Hardware> LoadDeviceFile(const std::string& path) {
+absl::StatusOr<std::string> ReadDeviceFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) return absl::NotFoundError(absl::StrCat("found no readable file '", path, "', expected a device entry"));
   std::string text;
-  // One byte over the limit is enough for ParseDevice to refuse it.
+  // One byte over the limit is enough for Check to refuse it.
   text.resize(kMaxFileBytes + 1);
   file.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<size_t>(file.gcount()));
   if (file.bad()) return absl::DataLossError(absl::StrCat(path, ": reading stopped after ", text.size(), " bytes"));
-  return ParseDevice(text, path);
+  return text;
+}
+
+}  // namespace
+
+absl::StatusOr<Hardware> ParseDevice(absl::string_view textproto, absl::string_view origin) {
+  absl::StatusOr<CheckedDevice> device = Check(textproto, origin);
+  if (!device.ok()) return device.status();
+  if (device->problems.empty()) return std::move(device->hardware);
+  return absl::InvalidArgumentError(
+      absl::StrCat(origin, ": device '", device->hardware.name, "': ", absl::StrJoin(device->problems, "; ")));
+}
+
+absl::StatusOr<Hardware> LoadDeviceFile(const std::string& path) {
+  const absl::StatusOr<std::string> text = ReadDeviceFile(path);
+  return text.ok() ? ParseDevice(*text, path) : text.status();
+}
+
+absl::StatusOr<CheckedDevice> CheckDeviceFile(const std::string& path) {
+  const absl::StatusOr<std::string> text = ReadDeviceFile(path);
+  return text.ok() ? Check(*text, path) : text.status();
 }
 
 }  // namespace reusescope

@@ -8,6 +8,8 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "hwdb/check_device.h"
 #include "hwdb/hardware.h"
 
 namespace reusescope {
@@ -24,6 +26,8 @@ struct Rule {
   absl::string_view name;
   std::string (*check)(const Hardware&);
 };
+
+bool IsPositive(double value) { return std::isfinite(value) && value > 0; }
 
 double MatrixPeak(const Hardware& hardware, Arithmetic arithmetic) {
   double best = 0;
@@ -51,7 +55,8 @@ std::string CheckFp8TwiceFp16(const Hardware& hardware) {
 }
 
 std::string CheckRidgePoint(const Hardware& hardware) {
-  if (hardware.kind == HardwareKind::kCustom) return "";  // an experiment may be anywhere
+  if (hardware.kind == HardwareKind::kCustom) return "";                   // an experiment may be anywhere
+  if (!IsPositive(hardware.memory_bandwidth_bytes_per_second)) return "";  // another rule's
   double peak = std::max(MatrixPeak(hardware, Arithmetic::kFp16), MatrixPeak(hardware, Arithmetic::kBf16));
   if (peak == 0) {
     for (const Peak& row : hardware.peaks) {
@@ -80,8 +85,6 @@ constexpr Rule kWaivableRules[] = {
     {"usable_memory", CheckUsableMemory},
 };
 
-bool IsPositive(double value) { return std::isfinite(value) && value > 0; }
-
 // "2026-11-21", or a shorter form of it down to the month or (if allowed) the year.
 bool IsDate(absl::string_view date, bool year_suffices) {
   constexpr absl::string_view kForm = "dddd-dd-dd";
@@ -92,124 +95,141 @@ bool IsDate(absl::string_view date, bool year_suffices) {
   return true;
 }
 
-std::string CheckNames(const Hardware& hardware) {
-  if (hardware.name.empty()) return "found no name, expected one";
-  if (hardware.kind == HardwareKind::kCustom) return "";
-  for (const char c : hardware.name) {
-    if (absl::ascii_islower(c) || absl::ascii_isdigit(c) || c == '-') continue;
-    return absl::StrCat("found name '", hardware.name, "', expected lower-case letters, digits and dashes");
+using Problems = std::vector<std::string>;
+
+void CheckNames(const Hardware& hardware, Problems& problems) {
+  if (hardware.name.empty()) problems.push_back("found no name, expected one");
+  if (hardware.kind == HardwareKind::kCustom) return;
+  const bool well_formed = std::all_of(hardware.name.begin(), hardware.name.end(), [](char c) {
+    return absl::ascii_islower(c) || absl::ascii_isdigit(c) || c == '-';
+  });
+  if (!well_formed) {
+    problems.push_back(
+        absl::StrCat("found name '", hardware.name, "', expected lower-case letters, digits and dashes"));
   }
-  if (hardware.display_name.empty()) return "found no display name, expected one";
-  if (hardware.vendor.empty()) return "found no vendor, expected one";
+  if (hardware.display_name.empty()) problems.push_back("found no display name, expected one");
+  if (hardware.vendor.empty()) problems.push_back("found no vendor, expected one");
   if (!hardware.announced.empty() && !IsDate(hardware.announced, /*year_suffices=*/true)) {
-    return absl::StrCat("found announcement date '", hardware.announced, "', expected YYYY, YYYY-MM or YYYY-MM-DD");
+    problems.push_back(
+        absl::StrCat("found announcement date '", hardware.announced, "', expected YYYY, YYYY-MM or YYYY-MM-DD"));
   }
-  return "";
 }
 
-std::string CheckPeaks(const Hardware& hardware) {
-  if (hardware.peaks.empty()) return "found no peak, expected at least one";
+void CheckPeaks(const Hardware& hardware, Problems& problems) {
+  if (hardware.peaks.empty()) problems.push_back("found no peak, expected at least one");
   for (size_t i = 0; i < hardware.peaks.size(); ++i) {
     const Peak& peak = hardware.peaks[i];
     const std::string what = absl::StrCat("peak ", ArithmeticName(peak.arithmetic), ": ");
     if (!IsPositive(peak.flops_per_second)) {
-      return absl::StrCat(what, "found ", peak.flops_per_second, " FLOP/s, expected a positive number");
+      problems.push_back(absl::StrCat(what, "found ", peak.flops_per_second, " FLOP/s, expected a positive number"));
     }
     if (peak.accumulate_bits != 16 && peak.accumulate_bits != 32 && peak.accumulate_bits != 64) {
-      return absl::StrCat(what, "found a ", peak.accumulate_bits, "-bit accumulator, expected 16, 32 or 64");
+      problems.push_back(
+          absl::StrCat(what, "found a ", peak.accumulate_bits, "-bit accumulator, expected 16, 32 or 64"));
     }
     const double sparse = peak.sparse_flops_per_second.value_or(peak.flops_per_second);
-    if (!std::isfinite(sparse) || sparse < peak.flops_per_second) {
-      return absl::StrCat(what, "found ", peak.flops_per_second, " FLOP/s dense and ", sparse,
-                          " sparse, expected dense <= sparse");
+    if (peak.sparse_flops_per_second && !(std::isfinite(sparse) && sparse >= peak.flops_per_second)) {
+      problems.push_back(absl::StrCat(what, "found ", peak.flops_per_second, " FLOP/s dense and ", sparse,
+                                      " sparse, expected dense <= sparse"));
     }
-    for (size_t j = 0; j < i; ++j) {
-      const Peak& other = hardware.peaks[j];
-      if (std::tie(peak.arithmetic, peak.accumulate_bits, peak.unit) ==
-          std::tie(other.arithmetic, other.accumulate_bits, other.unit)) {
-        return absl::StrCat(what, "found two rows of one unit and accumulator, expected one");
-      }
+    const auto same_row = [&peak](const Peak& other) {
+      return std::tie(peak.arithmetic, peak.accumulate_bits, peak.unit) ==
+             std::tie(other.arithmetic, other.accumulate_bits, other.unit);
+    };
+    if (std::any_of(hardware.peaks.begin(), hardware.peaks.begin() + static_cast<ptrdiff_t>(i), same_row)) {
+      problems.push_back(absl::StrCat(what, "found two rows of one unit and accumulator, expected one"));
     }
   }
-  return "";
 }
 
-std::string CheckOnChip(const OnChipMemory& memory) {
+void CheckOnChip(const OnChipMemory& memory, Problems& problems) {
   if (memory.capacity_bytes <= 0 || memory.instances <= 0) {
-    return absl::StrCat("on-chip memory '", memory.name, "': found ", memory.capacity_bytes, " bytes in ",
-                        memory.instances, " instances, expected positive numbers");
+    problems.push_back(absl::StrCat("on-chip memory '", memory.name, "': found ", memory.capacity_bytes, " bytes in ",
+                                    memory.instances, " instances, expected positive numbers"));
+  } else if (memory.name.empty()) {
+    problems.push_back("found an on-chip memory without a name, expected one");
   }
-  return memory.name.empty() ? "found an on-chip memory without a name, expected one" : "";
 }
 
-std::string CheckMagnitudes(const Hardware& hardware) {
-  const auto positive = [](absl::string_view what, double value) {
-    return IsPositive(value) ? "" : absl::StrCat("found ", what, " ", value, ", expected a positive number");
+void CheckMagnitudes(const Hardware& hardware, Problems& problems) {
+  const auto positive = [&problems](absl::string_view what, double value) {
+    if (IsPositive(value)) return;
+    problems.push_back(absl::StrCat("found ", what, " ", value, ", expected a positive number"));
   };
-  const auto fraction = [](absl::string_view what, double value) {
-    return value > 0 && value <= 1 ? "" : absl::StrCat("found ", what, " ", value, ", expected within (0, 1]");
+  const auto fraction = [&problems](absl::string_view what, double value) {
+    if (value > 0 && value <= 1) return;
+    problems.push_back(absl::StrCat("found ", what, " ", value, ", expected within (0, 1]"));
   };
-  std::vector<std::string> found = {positive("memory bandwidth", hardware.memory_bandwidth_bytes_per_second),
-                                    CheckOnChip(hardware.on_chip)};
-  for (const OnChipMemory& level : hardware.inner_levels) found.push_back(CheckOnChip(level));
+  positive("memory bandwidth", hardware.memory_bandwidth_bytes_per_second);
+  CheckOnChip(hardware.on_chip, problems);
+  for (const OnChipMemory& level : hardware.inner_levels) CheckOnChip(level, problems);
   for (const auto& bytes : {hardware.memory_capacity_bytes, hardware.usable_memory_bytes}) {
-    if (bytes) found.push_back(positive("memory capacity", static_cast<double>(*bytes)));
+    if (bytes) positive("memory capacity", static_cast<double>(*bytes));
   }
-  if (hardware.power_watts) found.push_back(positive("power", *hardware.power_watts));
-  if (hardware.link) found.push_back(positive("link bandwidth", hardware.link->bytes_per_second));
-  if (hardware.price_usd) found.push_back(positive("price", *hardware.price_usd));
+  if (hardware.power_watts) positive("power", *hardware.power_watts);
+  if (hardware.link) positive("link bandwidth", hardware.link->bytes_per_second);
+  if (hardware.price_usd) positive("price", *hardware.price_usd);
   for (const auto& [arithmetic, value] : hardware.achievable) {
-    found.push_back(fraction(absl::StrCat("achievable fraction of ", ArithmeticName(arithmetic)), value));
+    fraction(absl::StrCat("achievable fraction of ", ArithmeticName(arithmetic)), value);
   }
   if (hardware.achievable_bandwidth_fraction) {
-    found.push_back(fraction("achievable fraction of the bandwidth", *hardware.achievable_bandwidth_fraction));
+    fraction("achievable fraction of the bandwidth", *hardware.achievable_bandwidth_fraction);
   }
-  for (std::string& problem : found) {
-    if (!problem.empty()) return std::move(problem);
-  }
-  return "";
 }
 
-std::string CheckProvenance(const Hardware& hardware) {
+void CheckProvenance(const Hardware& hardware, Problems& problems) {
+  if (hardware.provenance.empty()) problems.push_back("found no sources, expected one for every number");
   for (const SourcedNumber& number : hardware.provenance) {
-    if (number.source.empty()) return absl::StrCat(number.label, ": found no source, expected at least one");
+    if (number.source.empty()) {
+      problems.push_back(absl::StrCat(number.label, ": found no source, expected at least one"));
+      continue;
+    }
     if (number.standing == Standing::kGiven) continue;
     if (!IsDate(number.retrieved, /*year_suffices=*/false)) {
-      return absl::StrCat(number.label, ": found retrieval date '", number.retrieved, "', expected YYYY-MM-DD");
+      problems.push_back(
+          absl::StrCat(number.label, ": found retrieval date '", number.retrieved, "', expected YYYY-MM-DD"));
     }
     if (number.standing == Standing::kDerived && number.note.empty()) {
-      return absl::StrCat(number.label, ": found a derived number without a note, expected its formula");
+      problems.push_back(absl::StrCat(number.label, ": found a derived number without a note, expected its formula"));
     }
   }
-  return hardware.provenance.empty() ? "found no sources, expected one for every number" : "";
 }
 
 // A waiver that names no rule, or that nothing needs any more, misleads its reader.
-std::string CheckWaivable(const Hardware& hardware) {
+void CheckWaivable(const Hardware& hardware, Problems& problems) {
   std::vector<absl::string_view> waived;
   for (const auto& waiver : hardware.waivers) waived.push_back(waiver.first);
   for (const Rule& rule : kWaivableRules) {
     const std::string problem = rule.check(hardware);
     const auto waiver = std::find(waived.begin(), waived.end(), rule.name);
     if (waiver == waived.end()) {
-      if (!problem.empty()) return absl::StrCat(rule.name, ": ", problem);
+      if (!problem.empty()) problems.push_back(absl::StrCat(rule.name, ": ", problem));
       continue;
     }
-    if (problem.empty()) return absl::StrCat("found a waiver of ", rule.name, ", expected none: the entry obeys it");
+    if (problem.empty()) {
+      problems.push_back(absl::StrCat("found a waiver of ", rule.name, ", expected none: the entry obeys it"));
+    }
     waived.erase(waiver);
   }
-  return waived.empty() ? "" : absl::StrCat("found a waiver of '", waived[0], "', expected the name of a rule");
+  for (absl::string_view name : waived) {
+    problems.push_back(absl::StrCat("found a waiver of '", name, "', expected the name of a rule"));
+  }
 }
 
 }  // namespace
 
-absl::Status Validate(const Hardware& hardware) {
+std::vector<std::string> BrokenRules(const Hardware& hardware) {
+  std::vector<std::string> problems;
   for (const auto check : {CheckNames, CheckPeaks, CheckMagnitudes, CheckProvenance, CheckWaivable}) {
-    if (const std::string problem = check(hardware); !problem.empty()) {
-      return absl::InvalidArgumentError(absl::StrCat("device '", hardware.name, "': ", problem));
-    }
+    check(hardware, problems);
   }
-  return absl::OkStatus();
+  return problems;
+}
+
+absl::Status Validate(const Hardware& hardware) {
+  const std::vector<std::string> problems = BrokenRules(hardware);
+  if (problems.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("device '", hardware.name, "': ", absl::StrJoin(problems, "; ")));
 }
 
 }  // namespace reusescope

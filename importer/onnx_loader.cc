@@ -15,6 +15,7 @@
 #include "importer/onnx_graph.h"
 #include "importer/onnx_skim.h"
 #include "importer/onnx_types.h"
+#include "importer/onnx_wire.h"
 #include "onnx/defs/schema.h"
 #include "onnx/onnx_pb.h"
 

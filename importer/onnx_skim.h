@@ -30,8 +30,6 @@ namespace reusescope {
 
 // Enough for kMaxLiteralElements elements of the widest type.
 inline constexpr int64_t kMaxLiteralBytes = 64 * 1024;
-// Protobuf's own default.
-inline constexpr int kMaxMessageDepth = 100;
 
 absl::StatusOr<std::string> SkimOnnx(ByteSource& source);
 

@@ -4,7 +4,9 @@
 #include <cmath>
 #include <cstdlib>
 #include <set>
+#include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "cli/text.h"
@@ -73,7 +75,8 @@ std::string DevicesText(const Candidate& candidate) {
 
 std::string EnergyText(const Candidate& candidate) {
   if (!candidate.energy_joules.has_value()) return std::string(kNotApplicable);
-  return absl::StrCat(RoughCount(1000 * *candidate.energy_joules / kJoulesPerKilowattHour), "Wh");
+  const std::string count = RoughCount(1000 * *candidate.energy_joules / kJoulesPerKilowattHour);
+  return absl::StrCat(count, absl::StrContains(count, ' ') ? "" : " ", "Wh");
 }
 
 std::string CostText(const Candidate& candidate) {
@@ -157,11 +160,33 @@ Section HelpSection(const AuditReport& report, int top) {
 
 Section DroppedSection(const AuditReport& report) {
   Section section{.title = "Fallen out"};
-  Part part{.columns = {{.header = "device"}, {.header = "why", .flexible = true}}};
+  Part part{.columns = {{.header = "device"}, {.header = "precision"}, {.header = "why", .flexible = true}}};
   for (const AuditRow& row : report.rows) {
-    if (row.candidate() == nullptr) part.rows.push_back({Printable(row.hardware.name), Printable(row.dropped)});
+    std::string device = Printable(row.hardware.name);
+    for (const auto& [precision, why] : row.reasons) {
+      part.rows.push_back(
+          {std::exchange(device, ""), precision.empty() ? std::string(kNotApplicable) : precision, why});
+    }
   }
   if (!part.rows.empty()) section.parts.push_back(std::move(part));
+  return section;
+}
+
+// What several devices are taken to do; nothing where every device is alone.
+Section ScaleOutSection(const AuditReport& report) {
+  Section section{.title = "Several devices"};
+  const bool any = std::any_of(report.rows.begin(), report.rows.end(), [](const AuditRow& row) {
+    return row.candidate() != nullptr && row.candidate()->devices > 1;
+  });
+  if (!any) return section;
+  section.parts.push_back(
+      {.text = report.training
+                   ? absl::StrCat("Data parallel, as many as fit and meet the deadline. Gradients are summed by a ring "
+                                  "over the device's own link, in buckets of ",
+                                  FormatBytes(kGradientBucketBytes),
+                                  " while backward goes on; ZeRO stages as far as memory asks for them. The latency of "
+                                  "the link and of hops between machines is not counted.")
+                   : "Side by side, each with its own samples: nothing is exchanged."});
   return section;
 }
 
@@ -189,8 +214,8 @@ Section TrustSection(const AuditReport& report) {
 }  // namespace
 
 std::vector<Section> AuditSections(const AuditReport& report, int top) {
-  std::vector<Section> sections = {WhatSection(report), RankingSection(report, top), HelpSection(report, top),
-                                   DroppedSection(report), TrustSection(report)};
+  std::vector<Section> sections = {WhatSection(report),    RankingSection(report, top), HelpSection(report, top),
+                                   DroppedSection(report), ScaleOutSection(report),     TrustSection(report)};
   sections.erase(std::remove_if(sections.begin(), sections.end(), [](const Section& s) { return s.parts.empty(); }),
                  sections.end());
   return sections;

@@ -89,13 +89,33 @@ std::string Quoted(absl::string_view text) {
   return absl::StrCat("\"", absl::StrReplaceAll(Printable(text), {{"\\", "\\\\"}, {"\"", "\\\""}}), "\"");
 }
 
-std::string DotNodes(const Graph& graph, Phase phase) {
+// Okabe and Ito, "Color Universal Design" (2008).
+constexpr absl::string_view kMemoryBoundStyle = R"(style="filled", fillcolor="#E69F00")";
+constexpr absl::string_view kComputeBoundStyle = R"(style="filled,rounded", fillcolor="#56B4E9")";
+
+absl::string_view StyleOf(Bound bound) { return bound == Bound::kMemory ? kMemoryBoundStyle : kComputeBoundStyle; }
+
+std::string DotLegend(const NodeTimes& times) {
+  return absl::StrCat("  subgraph cluster_legend {\n    label=", Quoted(absl::StrCat("on ", times.device)),
+                      ";\n    legend_memory [label=\"memory-bound\", ", kMemoryBoundStyle,
+                      "];\n    legend_compute [label=\"compute-bound\", ", kComputeBoundStyle,
+                      "];\n    legend_none [label=\"no kernel\"];\n  }\n");
+}
+
+std::string DotNodes(const Graph& graph, Phase phase, const std::optional<NodeTimes>& times) {
   std::string out;
   for (NodeId id : graph.order) {
     const Node& node = graph.node(id);
     if (node.phase != phase) continue;
-    const std::string label = absl::StrCat(node.op.type, " ", node.module.empty() ? node.name : node.module);
-    absl::StrAppend(&out, "    n", id, " [label=", Quoted(label), "];\n");
+    std::string label = Quoted(absl::StrCat(node.op.type, " ", node.module.empty() ? node.name : node.module));
+    std::string style;
+    if (times.has_value()) {
+      if (const auto time = times->nodes.find(id); time != times->nodes.end()) {
+        label.insert(label.size() - 1, absl::StrCat("\\n", FormatSeconds(time->second.seconds)));
+        style = absl::StrCat(", ", StyleOf(time->second.bound));
+      }
+    }
+    absl::StrAppend(&out, "    n", id, " [label=", label, style, "];\n");
   }
   if (out.empty()) return "";
   const absl::string_view name = PhaseName(phase);
@@ -163,12 +183,13 @@ std::string RenderGraphJson(const TrainingGraph& training, Stage stage) {
   return out.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-std::string RenderGraphDot(const TrainingGraph& training, Stage stage) {
+std::string RenderGraphDot(const TrainingGraph& training, Stage stage, const std::optional<NodeTimes>& times) {
   const Graph& graph = training.graph;
   std::string out = absl::StrCat("digraph ", Quoted(graph.name), " {\n  // after ", StageName(stage),
                                  "\n  node [shape=box, fontname=Helvetica, fontsize=10];\n"
                                  "  edge [fontname=Helvetica, fontsize=8];\n");
-  for (int p = 0; p < kNumPhases; ++p) absl::StrAppend(&out, DotNodes(graph, static_cast<Phase>(p)));
+  if (times.has_value()) out += DotLegend(*times);
+  for (int p = 0; p < kNumPhases; ++p) absl::StrAppend(&out, DotNodes(graph, static_cast<Phase>(p), times));
   for (ValueId id : graph.inputs) {
     absl::StrAppend(&out, "  v", id, " [shape=ellipse, label=", Quoted(graph.value(id).name), "];\n");
   }

@@ -3,10 +3,13 @@
 #ifndef REUSESCOPE_CLI_VIEWS_GRAPH_VIEW_H_
 #define REUSESCOPE_CLI_VIEWS_GRAPH_VIEW_H_
 
+#include <optional>
 #include <string>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "analysis/ir/training_graph.h"
+#include "analysis/measure/roofline.h"
 #include "analysis/pipeline.h"
 
 namespace reusescope::cli {
@@ -23,8 +26,17 @@ std::string RenderGraphText(const TrainingGraph& training, Stage stage);
 // touches.
 std::string RenderGraphJson(const TrainingGraph& training, Stage stage);
 
-// Boxes are nodes, one cluster per phase; arrows are tensors, labelled with their shapes.
-std::string RenderGraphDot(const TrainingGraph& training, Stage stage);
+// How nodes of a graph stand on a device. A node that is not in it has no kernel.
+struct NodeTimes {
+  std::string device;
+  absl::flat_hash_map<NodeId, KernelBound> nodes;
+};
+
+// Boxes are nodes, one cluster per phase; arrows are tensors, labelled with their shapes. With `times` a box has its
+// time and the colour of its verdict, from the palette of Okabe and Ito, which colour-blind readers tell apart:
+// memory-bound orange with square corners, compute-bound blue with round ones, without a kernel white; a legend says
+// so.
+std::string RenderGraphDot(const TrainingGraph& training, Stage stage, const std::optional<NodeTimes>& times);
 
 }  // namespace reusescope::cli
 

@@ -3,6 +3,7 @@
 #include "analysis/measure/scale_out.h"
 
 #include <cmath>
+#include <utility>
 
 #include "analysis/measure/elasticity.h"
 #include "gmock/gmock.h"
@@ -86,6 +87,33 @@ TEST(ScaleOutTest, StageThreeGathersAhead) {
   EXPECT_DOUBLE_EQ(time.step_seconds, 6 + 2 + 0.5);
 }
 
+// NCCL's tests call S bytes in t seconds an algorithm bandwidth of S / t, and 2 (n - 1) / n of that the bus bandwidth,
+// which is the link's whatever n is (nccl-tests, doc/PERFORMANCE.md, AllReduce; (n - 1) / n for its two halves).
+TEST(ScaleOutTest, BusBandwidthIsTheLinks) {
+  constexpr double kLink = 75e6, kGradientBytes = 200e6;
+  for (int64_t devices : {2, 3, 8, 64}) {
+    const auto n = static_cast<double>(devices);
+    const auto busy = [&](int stage) {
+      return RunScaleOut({.devices = devices, .zero_stage = stage, .link_bytes_per_second = kLink})
+          .communication_seconds;
+    };
+    EXPECT_NEAR(kGradientBytes / busy(0) * 2 * (n - 1) / n, kLink, 1e-6 * kLink);
+    // A reduce-scatter of the gradients and an all-gather of as many bytes of parameters.
+    EXPECT_NEAR(2 * kGradientBytes / busy(2) * (n - 1) / n, kLink, 1e-6 * kLink);
+  }
+}
+
+// Rajbhandari et al. 2020, section 7: stages 1 and 2 send as much as plain data parallelism, 2 psi, stage 3 sends 3
+// psi.
+TEST(ScaleOutTest, StagesSendWhatTheZeroPaperSays) {
+  const auto busy = [](int stage) {
+    return RunScaleOut({.devices = 16, .zero_stage = stage, .link_bytes_per_second = 75e6}).communication_seconds;
+  };
+  EXPECT_NEAR(busy(1) / busy(0), 1, 1e-12);
+  EXPECT_NEAR(busy(2) / busy(0), 1, 1e-12);
+  EXPECT_NEAR(busy(3) / busy(0), 1.5, 1e-12);
+}
+
 TEST(ScaleOutTest, AFasterLinkNeverHurts) {
   for (int stage = 0; stage <= kMaxZeroStage; ++stage) {
     double before = INFINITY;
@@ -116,6 +144,24 @@ TEST(ZeroShareTest, DividesMoreFromStageToStage) {
   EXPECT_EQ(ZeroShare(TwoLayers(), 3, 8, false).extra_bytes, 100'000'000);
   // Under amp the 32-bit masters go with the optimizer.
   EXPECT_EQ(ZeroShare(TwoLayers(), 1, 8, true).devices[static_cast<int>(MemoryKind::kParameter)], 8);
+}
+
+// Rajbhandari et al. 2020, figure 1: 7.5 billion parameters in mixed precision with Adam, on 64 devices: 120 GB without
+// ZeRO, then 31.4, 16.6 and 1.9 GB. A parameter has 2 bytes as forward reads it, 2 of gradient, 4 of master weight, 8
+// of optimizer states.
+TEST(ZeroShareTest, GivesTheTableOfTheZeroPaper) {
+  constexpr double kParameters = 7.5e9;
+  constexpr double kBytes[] = {120.0, 31.4, 16.6, 1.9};
+  for (int stage = 0; stage <= kMaxZeroStage; ++stage) {
+    const MemoryShare share = ZeroShare(TwoLayers(), stage, 64, /*master_weights=*/true);
+    double gigabytes = 0;
+    for (const auto& [kind, bytes] :
+         {std::pair(MemoryKind::kWeightCopy, 2), std::pair(MemoryKind::kParameterGradient, 2),
+          std::pair(MemoryKind::kParameter, 4), std::pair(MemoryKind::kOptimizerState, 8)}) {
+      gigabytes += bytes * kParameters / static_cast<double>(share.devices[static_cast<int>(kind)]) / 1e9;
+    }
+    EXPECT_NEAR(gigabytes, kBytes[stage], 0.05) << "stage " << stage;
+  }
 }
 
 // Everything here waits for memory: a tenth more bandwidth takes 1 - 1 / 1.1 of the time away, more compute nothing.

@@ -4,6 +4,7 @@
 #include "analysis/step_at_batch.h"
 
 #include <string>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -54,6 +55,28 @@ TEST_P(StepAtBatchTest, LargestBatchFitsAndTheNextDoesNot) {
     ASSERT_GT(*largest, 0);
     EXPECT_LE(AnalysisAt(GetParam(), *largest, PrecisionMode::kFp32).memory.peak_bytes, capacity);
     EXPECT_GT(AnalysisAt(GetParam(), *largest + 1, PrecisionMode::kFp32).memory.peak_bytes, capacity);
+  }
+}
+
+// Every batch analysed one by one: the largest of all that fit, whatever the others do.
+TEST(StepAtBatchBruteForce, NoLargerBatchFits) {
+  constexpr int64_t kMost = 150;
+  for (const char* name : {"lenet5", "resnet18"}) {
+    std::vector<int64_t> peaks(kMost + 1);
+    for (int64_t batch = 1; batch <= kMost; ++batch) {
+      peaks[batch] = AnalysisAt(name, batch, PrecisionMode::kAmpBf16).memory.peak_bytes;
+    }
+    absl::StatusOr<StepAtBatch> step = StepAtBatch::Make(Loader(name), {}, peaks[kMost]);
+    ASSERT_TRUE(step.ok()) << step.status();
+    for (int64_t wanted : {1, 2, 17, 64, 149}) {
+      for (const int64_t capacity : {peaks[wanted], peaks[wanted] + 1, peaks[wanted + 1] - 1, peaks[wanted] - 1}) {
+        int64_t largest = 0;
+        for (int64_t batch = 1; batch <= kMost; ++batch) {
+          if (peaks[batch] <= capacity) largest = batch;
+        }
+        EXPECT_EQ(*step->LargestBatch(PrecisionMode::kAmpBf16, capacity), largest) << name << " in " << capacity;
+      }
+    }
   }
 }
 

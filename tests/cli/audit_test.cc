@@ -206,9 +206,67 @@ TEST(DevicesTest, SortFilterCompareCheck) {
   EXPECT_THAT(RunShell("devices --check hwdb/devices/k80.textproto").out,
               AllOf(HasSubstr("keeps every rule"), HasSubstr("link")));
   EXPECT_EQ(RunShell("devices --check models/lenet5.onnx").exit_code, 1);
+  EXPECT_THAT(SchemaErrors(SchemaOf("devices"), RunJson("devices")), IsEmpty());
+  EXPECT_THAT(
+      SchemaErrors(SchemaOf("devices"), RunJson("devices 'capacity=96MiB,bandwidth=1TB/s,throughput=100TFLOP/s'")),
+      IsEmpty());
   const Json json = RunJson("devices --match tpu");
   for (const Json& device : json["devices"]) EXPECT_EQ(device["kind"], "tpu");
   EXPECT_GE(json["devices"].size(), 7u);
+}
+
+// All that is wrong, not the first of it, and what is missing besides.
+TEST(DevicesTest, CheckTellsAllThatIsWrong) {
+  const ScratchFolder folder;
+  std::ofstream(folder.File("mine.textproto")) << R"(
+    name: "My Card"
+    kind: GPU
+    peak { arithmetic: FP16 accumulate_bits: 32 unit: MATRIX flops_per_second: 1e14 sparse_flops_per_second: 5e13
+           origin { source: "page" standing: CITED } }
+    memory_bandwidth { bytes_per_second: -3 origin { source: "nowhere" standing: CITED } }
+    power { watts: 100 origin { source: "page" standing: DERIVED } }
+    source { key: "page" title: "t" url: "u" retrieved: "yesterday" }
+  )";
+  const ProgramRun run = RunShell("devices --check " + folder.File("mine.textproto"));
+  EXPECT_EQ(run.exit_code, 1);
+  for (const char* problem : {"lower-case letters", "no display name", "no vendor", "dense <= sparse",
+                              "found source 'nowhere'", "memory bandwidth -3", "no on_chip memory",
+                              "retrieval date 'yesterday'", "without a note", "peak FP32", "link"}) {
+    EXPECT_THAT(run.out, HasSubstr(problem));
+  }
+}
+
+// A user's own devices are known wherever devices are named.
+TEST(DevicesTest, AFolderOfOnesOwnServesEveryCommand) {
+  const ScratchFolder folder;
+  std::string text = ReadTextFile(REUSESCOPE_SOURCE_DIR "/hwdb/devices/k80.textproto");
+  const size_t at = text.find("name: \"k80\"");
+  ASSERT_NE(at, std::string::npos);
+  text.replace(at, 11, "name: \"mine\"");
+  for (size_t alias = text.find("alias: "); alias != std::string::npos; alias = text.find("alias: ")) {
+    text.erase(alias, text.find('\n', alias) - alias);
+  }
+  std::ofstream(folder.File("mine.textproto")) << text;
+  const std::string own = absl::StrCat(" --hardware mine --hwdb ", folder.File("."));
+  for (const char* command : {"analyze models/lenet5.onnx", "compare models/lenet5.onnx",
+                              "graph models/lenet5.onnx --after=load --format dot"}) {
+    EXPECT_EQ(RunShell(command + own).exit_code, 0) << command;
+    EXPECT_EQ(RunShell(absl::StrCat(command, " --hardware mine")).exit_code, 2) << command;
+  }
+  EXPECT_EQ(RunShell(absl::StrCat("annotate models/lenet5.onnx -o ", folder.File("out.onnx"), own)).exit_code, 0);
+  const Json audit = RunJson(absl::StrCat("audit models/lenet5.onnx --devices mine --hwdb ", folder.File(".")));
+  EXPECT_EQ(audit["devices"][0]["device"], "mine");
+}
+
+// Who falls out says why for every precision that was tried, and a budget needs prices.
+TEST(AuditTest, EveryPrecisionThatWasTriedIsNamed) {
+  const Json audit = RunJson("audit models/resnet50.onnx --devices a100-pcie-80gb --samples 1e9 --deadline 1min");
+  const std::string dropped = audit["devices"][0]["dropped"];
+  EXPECT_THAT(dropped, AllOf(HasSubstr("amp-bf16: takes"), HasSubstr("amp-fp16: takes"), HasSubstr("tf32: takes"),
+                             HasSubstr("fp32: takes")));
+  const Json unpriced = RunJson("audit models/lenet5.onnx --devices t4,l4 --budget 5 --price t4=0.5/h");
+  EXPECT_EQ(unpriced["devices"][0]["device"], "t4");
+  EXPECT_THAT(unpriced["devices"][1]["dropped"].get<std::string>(), HasSubstr("price is not known"));
 }
 
 }  // namespace
