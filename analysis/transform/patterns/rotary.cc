@@ -136,6 +136,14 @@ bool MatchTurned(const Matcher& matcher, NodeId neg, Rotation& found, Match& mat
   return found.sin != kNoValue && found.cos != kNoValue;
 }
 
+// Tracing stores a constant once for each place that it is read from.
+bool IsSame(const Matcher& matcher, ValueId a, ValueId b) {
+  if (a == b || a == kNoValue || b == kNoValue) return a == b;
+  const Literal* left = matcher.graph().literal(a);
+  const Literal* right = matcher.graph().literal(b);
+  return left != nullptr && right != nullptr && left->has_data && *left == *right;
+}
+
 // join(x1 cos - x2 sin, x2 cos + x1 sin), from the Sub on.
 bool MatchJoined(const Matcher& matcher, NodeId sub, Rotation& found, Match& match) {
   match.Add(sub);
@@ -164,8 +172,8 @@ bool MatchJoined(const Matcher& matcher, NodeId sub, Rotation& found, Match& mat
   if (add == nullptr) return false;
   for (int side = 0; side < kParts; ++side) {
     Match attempt = match;
-    if (Beside(matcher, add->inputs[side], x2, attempt) != found.cos ||
-        Beside(matcher, add->inputs[1 - side], x1, attempt) != found.sin) {
+    if (!IsSame(matcher, Beside(matcher, add->inputs[side], x2, attempt), found.cos) ||
+        !IsSame(matcher, Beside(matcher, add->inputs[1 - side], x1, attempt), found.sin)) {
       continue;
     }
     match = attempt;
