@@ -166,6 +166,62 @@ std::string ChainBytes(int64_t nodes) {
   return model.SerializeAsString();
 }
 
+// Ten levels of functions, each calling the next twice: 1,024 calls of a body of `nodes` / 1,024 nodes.
+std::string NestedFunctionBytes(int64_t nodes) {
+  constexpr int kLevels = 10;
+  onnx::ModelProto model;
+  model.set_ir_version(9);
+  const auto import_both = [](auto& message) {
+    message.add_opset_import()->set_version(18);
+    auto& own = *message.add_opset_import();
+    own.set_domain("my");
+    own.set_version(1);
+  };
+  import_both(model);
+  const auto call = [](onnx::NodeProto& node, const std::string& type, const std::string& from, const std::string& to) {
+    node.set_op_type(type);
+    if (type[0] == 'f') node.set_domain("my");
+    node.add_input(from);
+    node.add_output(to);
+  };
+  for (int level = 0; level <= kLevels; ++level) {
+    onnx::FunctionProto& function = *model.add_functions();
+    import_both(function);
+    function.set_domain("my");
+    function.set_name("f" + std::to_string(level));
+    function.add_input("x");
+    function.add_output("y");
+    const int64_t length = level == 0 ? nodes >> kLevels : 2;
+    for (int64_t i = 0; i < length; ++i) {
+      const std::string type = level > 0 ? "f" + std::to_string(level - 1) : i % 2 == 0 ? "Abs" : "Relu";
+      call(*function.add_node(), type, i == 0 ? "x" : "t" + std::to_string(i),
+           i + 1 == length ? "y" : "t" + std::to_string(i + 1));
+    }
+  }
+  onnx::GraphProto& graph = *model.mutable_graph();
+  graph.set_name("nested");
+  DeclareFloat(*graph.add_input(), "x");
+  call(*graph.add_node(), "f" + std::to_string(kLevels), "x", "y");
+  DeclareFloat(*graph.add_output(), "y");
+  return model.SerializeAsString();
+}
+
+// From the bytes of the file to every shape.
+void NestedFunctions(benchmark::State& state) {
+  const std::string bytes = NestedFunctionBytes(state.range(0));
+  for (auto _ : state) {
+    absl::StatusOr<Model> model = LoadModelFromBytes(bytes, "nested.onnx");
+    if (Fails(state, model)) return;
+    std::vector<std::string> notes;
+    const absl::StatusOr<TrainingGraph> graph = BuildGraph(*std::move(model), {}, Stage::kShapes, notes);
+    if (Fails(state, graph)) return;
+    benchmark::DoNotOptimize(graph->graph.order.size());
+  }
+  state.counters["nodes_per_second"] =
+      benchmark::Counter(static_cast<double>(state.range(0)), benchmark::Counter::kIsIterationInvariantRate);
+}
+BENCHMARK(NestedFunctions)->Arg(10'240)->Arg(102'400)->Unit(benchmark::kMillisecond);
+
 // Everything that `reusescope analyze --hardware a100-sxm-80gb` does, from the bytes of the file to the printed report.
 void Chain(benchmark::State& state) {
   const std::string bytes = ChainBytes(state.range(0));

@@ -14,9 +14,10 @@
 // 24; those of com.microsoft are in contrib_attention.cc.
 //
 // RotaryEmbedding stays whole: every pair (a, b) becomes (a cos - b sin, a sin + b cos), 3 FLOPs per rotated element;
-// its gradient is the rotation back.
+// its gradient is the rotation back. So does Rotation, the same with tables as models make them.
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <vector>
 
@@ -112,6 +113,23 @@ absl::Status PositionMaskBody(BodyBuilder& body) {
   return absl::OkStatus();
 }
 
+// The two parts of the first `size` elements along the last axis: halves, or every second element.
+std::array<Expr, 2> PairsOf(BodyBuilder& body, Expr x, int64_t size, bool interleaved) {
+  if (interleaved) return {body.Slice(x, {0}, {size}, {-1}, {2}), body.Slice(x, {1}, {size}, {-1}, {2})};
+  return {body.Slice(x, {0}, {size / 2}, {-1}), body.Slice(x, {size / 2}, {size}, {-1})};
+}
+
+// The tensor of that shape whose parts are a and b.
+Expr JoinPairs(BodyBuilder& body, Expr a, Expr b, const Shape& shape, bool interleaved) {
+  const auto rank = static_cast<int64_t>(shape.size());
+  Shape pairs = shape;
+  pairs.back() /= 2;
+  pairs.push_back(1);
+  const Expr parts[] = {interleaved ? body.Reshape(a, pairs) : a, interleaved ? body.Reshape(b, pairs) : b};
+  const Expr joined = body.Concat(parts, interleaved ? rank : rank - 1);
+  return interleaved ? body.Reshape(joined, shape) : joined;
+}
+
 // X of rotary embedding seen as heads: [B, heads, S, D]; and back. Slot of X, cos and sin; the rest as the operator.
 Expr Rotate(BodyBuilder& body, bool back) {
   const Shape& shape = body.InShape(0);
@@ -130,18 +148,9 @@ Expr Rotate(BodyBuilder& body, bool back) {
   };
   const Expr cos = table(1), sin = back ? -table(2) : table(2);
   const bool interleaved = body.attributes().Int("interleaved", 0) != 0;
-  const auto part = [&](int64_t first) {
-    return interleaved ? body.Slice(x, {first}, {rotated}, {3}, {2})
-                       : body.Slice(x, {first * half}, {(first + 1) * half}, {3});
-  };
-  const Expr a = part(0), b = part(1);
-  const Expr real = a * cos - b * sin, imaginary = a * sin + b * cos;
-  std::vector<Expr> parts = {real, imaginary};
-  if (interleaved) {
-    const Shape pairs = {batch, heads, steps, half, 1};
-    const Expr stacked[] = {body.Reshape(real, pairs), body.Reshape(imaginary, pairs)};
-    parts = {body.Reshape(body.Concat(stacked, 4), {batch, heads, steps, rotated})};
-  }
+  const auto [a, b] = PairsOf(body, x, rotated, interleaved);
+  std::vector<Expr> parts = {
+      JoinPairs(body, a * cos - b * sin, a * sin + b * cos, {batch, heads, steps, rotated}, interleaved)};
   if (rotated < size) parts.push_back(body.Slice(x, {rotated}, {size}, {3}));
   const Expr turned = body.Concat(parts, 3);
   return packed ? body.Reshape(body.Transpose(turned, {0, 2, 1, 3}), shape) : turned;
@@ -189,6 +198,41 @@ absl::Status RotaryGradient(GradientContext& ctx) {
   if (ctx.I(3) != kNoValue) inputs.push_back(ctx.I(3));
   const Type type = ctx.TypeOf(ctx.I(0));
   ctx.SetGradient(0, ctx.Emit("reusescope::RotaryEmbeddingGrad", inputs, type, ctx.node().attributes));
+  return absl::OkStatus();
+}
+
+// ---- Rotation: X, cos, sin; what models compute that spell rotary embedding out. Tables broadcast to X; they are as
+// wide as X, or half as wide, one number for both of a pair. They have no gradient: Recognize sees to it that none is
+// asked for. 3 FLOPs per element: two products and a sum.
+
+Expr Turn(BodyBuilder& body, bool back) {
+  const Shape& shape = body.InShape(0);
+  const bool interleaved = body.attributes().Int("interleaved", 0) != 0;
+  const auto table = [&](int i) -> std::array<Expr, 2> {
+    if (body.InShape(i).back() < shape.back()) return {body.In(i), body.In(i)};
+    return PairsOf(body, body.In(i), shape.back(), interleaved);
+  };
+  const auto [a, b] = PairsOf(body, body.In(0), shape.back(), interleaved);
+  const auto [cos_a, cos_b] = table(1);
+  const auto [sin_a, sin_b] = table(2);
+  const Expr turned_a = back ? a * cos_a + b * sin_b : a * cos_a - b * sin_a;
+  const Expr turned_b = back ? b * cos_b - a * sin_a : b * cos_b + a * sin_b;
+  return JoinPairs(body, turned_a, turned_b, shape, interleaved);
+}
+
+absl::Status RotationBody(BodyBuilder& body) {
+  body.Out(0, Turn(body, /*back=*/false));
+  return absl::OkStatus();
+}
+absl::Status RotationGradBody(BodyBuilder& body) {
+  body.Out(0, Turn(body, /*back=*/true));
+  return absl::OkStatus();
+}
+
+absl::Status RotationGradient(GradientContext& ctx) {
+  if (!ctx.Needs(0)) return absl::OkStatus();
+  ctx.SetGradient(0, ctx.Emit("reusescope::RotationGrad", {ctx.GO(0), ctx.I(1), ctx.I(2)}, ctx.TypeOf(ctx.I(0)),
+                              ctx.node().attributes));
   return absl::OkStatus();
 }
 
@@ -248,6 +292,20 @@ void RegisterAttention(OpRegistry& registry) {
        .kernel = FlexAttentionKernel,
        .not_differentiable = "one kernel of inference so far",
        .contraction = true},
+      {.domain = kReuseScopeDomain,
+       .type = "Rotation",
+       .flops = 3,
+       .kernel = SweepKernel,
+       .gradient = RotationGradient,
+       .body = RotationBody,
+       .differentiable_inputs = 0b1,
+       .eager_saves = RotarySaves},
+      {.domain = kReuseScopeDomain,
+       .type = "RotationGrad",
+       .flops = 3,
+       .kernel = SweepKernel,
+       .body = RotationGradBody,
+       .not_differentiable = "a gradient itself"},
       {.domain = kReuseScopeDomain,
        .type = "RotaryEmbeddingGrad",
        .kernel = RotaryKernel,

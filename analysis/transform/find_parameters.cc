@@ -116,6 +116,7 @@ class Finder {
   bool IsTakenAsWeight(ValueId id, int& readers_left) const;
   bool IsWeightOperand(NodeId reader, ValueId id) const;
   bool ComesFromContraction(ValueId id) const;
+  bool MultipliesPositions(const Node& node, ValueId id) const;
   void DetachConstantNodes();
   void DropNodes();
   void SeparateMergedVectors();
@@ -197,12 +198,31 @@ bool Finder::ComesFromContraction(ValueId id) const {
   return false;
 }
 
+// Frequencies times positions: an outer product whose other operand, behind views, was an integer. Rotary embedding is
+// computed so, and exporters name the frequencies anew.
+bool Finder::MultipliesPositions(const Node& node, ValueId id) const {
+  if (node.inputs.size() != 2) return false;
+  const bool left = node.inputs[0] == id;
+  const Shape& shape = graph_.value(id).type.shape;
+  if (shape.size() < 2 || shape[shape.size() - (left ? 1 : 2)] != 1) return false;
+  ValueId other = node.inputs[left ? 1 : 0];
+  for (int i = 0; i < kMaxViews && other != kNoValue; ++i) {
+    if (IsInteger(graph_.value(other).type.dtype)) return true;
+    const NodeId producer = graph_.value(other).producer;
+    if (producer == kNoNode || graph_.node(producer).inputs.empty()) return false;
+    const bool view = AliasingOf(graph_, producer) != Aliasing::kNone;
+    other = graph_.node(producer).inputs[0];
+    if (!view) return other != kNoValue && IsInteger(graph_.value(other).type.dtype);
+  }
+  return false;
+}
+
 // Whether `reader` takes `id` where models have weights, whatever its name.
 bool Finder::IsWeightOperand(NodeId reader, ValueId id) const {
   const Node& node = graph_.node(reader);
   const OpSemantics* semantics = SemanticsOf(node);
   if (semantics == nullptr) return false;
-  if (semantics->contraction) return true;
+  if (semantics->contraction) return !MultipliesPositions(node, id);
   if (semantics->kernel == ElementwiseKernel) {
     const bool bias_place = node.inputs.size() == 2 && IsVector(graph_.value(id).type) &&
                             ElementCount(graph_.value(id).type.shape).value_or(0) > 1;

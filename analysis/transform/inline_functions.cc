@@ -371,7 +371,7 @@ class Inliner {
 
 InlineBudget::InlineBudget(const Model& model) : left_(CountNodes(model.graph)) {
   for (const Function& function : model.functions) left_ += CountNodes(*function.body);
-  left_ = 20'000 + 50 * left_;
+  left_ = 200'000 + 50 * left_;
 }
 
 bool InlineBudget::Spend(const Graph& body) {

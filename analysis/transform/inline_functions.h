@@ -22,7 +22,7 @@
 
 namespace reusescope {
 
-// How much copying of bodies a file accounts for: 20,000 nodes, and 50 for each node that it has. Attributes and
+// How much copying of bodies a file accounts for: 200,000 nodes, and 50 for each node that it has. Attributes and
 // constants count by their size, so time and memory stay within a multiple of the file's.
 class InlineBudget {
  public:

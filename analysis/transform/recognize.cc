@@ -26,7 +26,16 @@ constexpr Pattern kPatterns[] = {
     {"HardSwish", FuseHardSwish},
     {"LayerNormalization", FuseLayerNorm},
     {"RMSNormalization", FuseRmsNorm},
+    {"GroupNormalization", FuseGroupNorm},
+    {"rotary embedding", FuseRotary},
     {"attention", FindAttention},
+    {"grouped-query attention", FindGroupedHeads},
+    {"key-value cache", FindKeyValueCache},
+    {"causal mask", CountCausalMasks},
+    {"padding mask", CountPaddingMasks},
+    {"constant mask", CountConstantMasks},
+    {"SwiGLU", FindSwiGlu},
+    {"experts", FindExperts},
     {"quantized", FuseQuantized, /*inference_only=*/true},
 };
 

@@ -118,19 +118,32 @@ absl::StatusOr<const Graph*> ShapeResolver::DearerBranch(NodeId id) {
     return Error(id, absl::StrCat("its branches have ", then_branch->outputs.size(), " and ",
                                   else_branch->outputs.size(), " outputs, expected ", count));
   }
-  double work[2];
-  for (Graph* branch : {then_branch, else_branch}) {
-    // On a copy: the branch itself is resolved where it is spliced in.
-    const std::unique_ptr<Graph> copy = branch->Clone();
-    RS_RETURN_IF_ERROR(ResolveBody(id, *copy, {}).status());
-    RS_ASSIGN_OR_RETURN(const BodyWork found, WorkOf(*copy));
-    work[branch == else_branch ? 1 : 0] = 2.0 * static_cast<double>(found.macs) + static_cast<double>(found.flops) +
-                                          static_cast<double>(found.transcendentals);
+  double work[2] = {};
+  absl::Status misfit[2];
+  for (int i = 0; i < 2; ++i) {
+    const absl::StatusOr<double> found = BranchWork(id, i == 0 ? *then_branch : *else_branch);
+    if (found.ok()) work[i] = *found;
+    // What does not fit the shapes at hand cannot be what runs.
+    if (!found.ok() && !absl::IsInvalidArgument(found.status())) return found.status();
+    misfit[i] = found.status();
   }
-  const bool takes_else = work[1] > work[0];
+  if (!misfit[0].ok() && !misfit[1].ok()) return misfit[0];
+  const bool both = misfit[0].ok() && misfit[1].ok();
+  const bool takes_else = both ? work[1] > work[0] : misfit[1].ok();
   state_.decided.push_back(absl::StrCat("'", graph_.node(id).name, "' (If) takes its ", takes_else ? "else" : "then",
-                                        " branch, which computes ", work[0] == work[1] ? "as much" : "more"));
+                                        !both                ? " branch, the only one that fits"
+                                        : work[0] == work[1] ? " branch, which computes as much"
+                                                             : " branch, which computes more"));
   return takes_else ? else_branch : then_branch;
+}
+
+// FLOPs and transcendentals of a branch. On a copy: the branch itself is resolved where it is spliced in.
+absl::StatusOr<double> ShapeResolver::BranchWork(NodeId id, const Graph& branch) {
+  const std::unique_ptr<Graph> copy = branch.Clone();
+  RS_RETURN_IF_ERROR(ResolveBody(id, *copy, {}).status());
+  RS_ASSIGN_OR_RETURN(const BodyWork found, WorkOf(*copy));
+  return 2.0 * static_cast<double>(found.macs) + static_cast<double>(found.flops) +
+         static_cast<double>(found.transcendentals);
 }
 
 // What is given for this Loop, else its trip count, which is an upper bound where a condition may end it before; else,

@@ -69,6 +69,7 @@ class ShapeResolver {
   const Graph* KnownBranch(NodeId id) const;
   // The branch that computes more, when the condition is not known. Resolves both.
   absl::StatusOr<const Graph*> DearerBranch(NodeId id);
+  absl::StatusOr<double> BranchWork(NodeId id, const Graph& branch);
   absl::StatusOr<std::optional<int64_t>> TripCount(NodeId id);
   bool EndsEarly(NodeId id, const Graph& body) const;
   // The body under attribute `name`.

@@ -288,5 +288,15 @@ TEST(FoldedBatchNormTest, NoAlarmWhereAllNamesAreNumbers) {
   EXPECT_EQ(ParameterCount(found.graph), 4 * 3 * 3 * 3 + 4);
 }
 
+// Frequencies of a rotary embedding, under the name that an exporter made up; a product with a weight beside it.
+TEST(FindParametersTest, WhatMultipliesPositionsIsNoWeight) {
+  constexpr absl::string_view kText = R"(
+      g (int64[2,3] positions, float[2,3,1] x) => (float[2,4,3] y, float[2,3,4] z)
+      <float[1,4,1] "onnx::Expand_58", float[1,4] "onnx::MatMul_7", int64[3] shape = {2, 4, 1}, int64[1] one = {1}>
+      { f = Expand ("onnx::Expand_58", shape)  u = Unsqueeze (positions, one)  p = Cast <to = 1> (u)
+        a = MatMul (f, p)  y = Cos (a)  z = MatMul (x, "onnx::MatMul_7") })";
+  EXPECT_THAT(Parameters(FindInText(kText)), ElementsAre("onnx::MatMul_7"));
+}
+
 }  // namespace
 }  // namespace reusescope

@@ -4,17 +4,15 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/substitute.h"
 #include "analysis/ir/verify.h"
-#include "analysis/transform/find_parameters.h"
-#include "analysis/transform/fold_constants.h"
 #include "analysis/transform/patterns/matcher.h"
 #include "analysis/transform/resolve_shapes.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/testing/graph_builder.h"
 #include "tests/testing/onnx_text.h"
+#include "tests/testing/recognized.h"
 
 namespace reusescope {
 namespace {
@@ -23,33 +21,6 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 using ::testing::Pair;
 using ::testing::SizeIs;
-
-std::string OpNames(const Graph& graph) {
-  return absl::StrJoin(graph.order, " ", [&](std::string* out, NodeId id) {
-    const OpKey& op = graph.node(id).op;
-    absl::StrAppend(out, op.domain, op.domain.empty() ? "" : "::", op.type);
-  });
-}
-
-struct Recognized {
-  Graph graph;
-  RecognizedCounts counts;
-};
-
-Recognized RecognizeText(absl::string_view text) {
-  Model model = ParseOnnxText(text);
-  std::vector<std::string> notes;
-  Recognized result;
-  EXPECT_EQ(ResolveShapes(model, {}, notes), absl::OkStatus());
-  result.graph = std::move(model.graph);
-  EXPECT_EQ(FindParameters(result.graph, {}, notes), absl::OkStatus());
-  EXPECT_EQ(FoldConstants(result.graph), absl::OkStatus());
-  absl::StatusOr<RecognizedCounts> counts = Recognize(result.graph);
-  EXPECT_EQ(counts.status(), absl::OkStatus());
-  if (counts.ok()) result.counts = *counts;
-  EXPECT_EQ(Verify(result.graph, "recognize", /*resolved=*/true), absl::OkStatus());
-  return result;
-}
 
 // Graphs of one float input x [2, 8] and the constants that the patterns are made of.
 constexpr absl::string_view kHead = R"(<ir_version: 8, opset_import: ["" : 17]>
@@ -294,16 +265,6 @@ INSTANTIATE_TEST_SUITE_P(
 
 // ------------------------------------------------------------------------------------------------------- attention
 
-std::vector<std::string> RegionOps(const Graph& graph) {
-  std::vector<std::string> regions;
-  for (const Region& region : graph.regions) {
-    EXPECT_EQ(region.kind, "attention");
-    regions.push_back(absl::StrJoin(
-        region.nodes, " ", [&](std::string* out, NodeId id) { absl::StrAppend(out, graph.node(id).op.type); }));
-  }
-  return regions;
-}
-
 constexpr absl::string_view kAttentionHead = R"(<ir_version: 8, opset_import: ["" : 17]>
 g (float[2,4,8,16] q, float[2,4,8,16] k, float[2,4,8,16] v, float[2,1,8,8] mask) => (float[2,4,8,16] y)
 <float scale = {0.25}, float half = {0.5}, float zero = {0.0}, bool train = {1}, float[16,8] w, float[8,16] u,
@@ -315,9 +276,9 @@ class AttentionTest : public FormTest {};
 TEST_P(AttentionTest, IsARegionOrNone) {
   const Recognized result = RecognizeText(absl::StrCat(kAttentionHead, "{", GetParam().body, "}"));
   if (GetParam().expected.empty()) {
-    EXPECT_THAT(RegionOps(result.graph), IsEmpty());
+    EXPECT_THAT(RegionOps(result.graph, "attention"), IsEmpty());
   } else {
-    EXPECT_THAT(RegionOps(result.graph), ElementsAre(GetParam().expected));
+    EXPECT_THAT(RegionOps(result.graph, "attention"), ElementsAre(GetParam().expected));
     EXPECT_EQ(result.counts.at("attention"), 1);
   }
 }

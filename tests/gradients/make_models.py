@@ -107,6 +107,31 @@ def tied(s, ids):
     return F.linear(torch.tanh(s.m(s.e(ids))), s.e.weight)
 
 
+def rotary(s, x):
+    """Rotary embedding as GPT-J, GPT-OSS and GLM spell it out: every second element turned, both parts joined."""
+    angles = torch.outer(torch.arange(5.), torch.tensor([1., 0.3, 0.1]))
+    cos, sin = angles.cos(), angles.sin()
+    q, k = (p(x).view(2, 5, 2, 6).transpose(1, 2) for p in (s.q, s.k))
+    turned = torch.stack((-q[..., 1::2], q[..., ::2]), -1).flatten(-2)
+    q = q * cos.repeat_interleave(2, -1) + turned * sin.repeat_interleave(2, -1)
+    a, b = k.chunk(2, -1)
+    k = torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
+    a, b = k[..., ::2], k[..., 1::2]
+    k = torch.stack((a * cos - b * sin, b * cos + a * sin), -1).flatten(-2)
+    return (q @ k.transpose(2, 3)).softmax(-1) @ q
+
+
+def norms(s, x):
+    """Instance and group normalization without their operators."""
+    def normalized(x, dims):
+        mean = x.mean(dims, keepdim=True)
+        return (x - mean) / torch.sqrt((x - mean).pow(2).mean(dims, keepdim=True) + 1e-5)
+
+    x = s.c(x)
+    x = normalized(x, (2, 3)) * s.w[:, None, None] + s.b[:, None, None]
+    return normalized(x.view(2, 3, -1), (2,)).view(2, 6, 6, 6) * s.v.view(1, 6, 1, 1) + s.d.view(1, 6, 1, 1)
+
+
 T = lambda *shape: torch.randn(*shape)
 I = lambda high, *shape: torch.randint(0, high, shape)
 image = lambda: (T(2, 4, 8, 8),)
@@ -178,6 +203,8 @@ MODELS = {  # name: make, inputs, exporters
                             p=S(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 4)), g=T(4)), image, TS),
     "rms_norm": (lambda: Fn(lambda s, x: s.o(F.silu(s.g(s.n(x))) * s.u(x)), n=nn.RMSNorm(6), g=nn.Linear(6, 8),
                             u=nn.Linear(6, 8), o=nn.Linear(8, 3)), lambda: (T(2, 3, 6),), DYNAMO),
+    "rotary": (lambda: Fn(rotary, q=nn.Linear(4, 12), k=nn.Linear(4, 12)), lambda: (T(2, 5, 4),), BOTH),
+    "norms": (lambda: Fn(norms, c=nn.Conv2d(4, 6, 3), w=T(6), b=T(6), v=T(6), d=T(6)), image, TS),
     "bilinear": (lambda: Fn(lambda s, x, y: s.b(x, y), b=nn.Bilinear(3, 4, 2)), lambda: (T(5, 3), T(5, 4)), DYNAMO),
     "grid_sample": (lambda: Fn(lambda s, x, g: F.grid_sample(s.c(x), torch.tanh(g * s.w), align_corners=False),
                                c=nn.Conv2d(4, 3, 1), w=T(2)), lambda: (T(2, 4, 5, 6), T(2, 3, 4, 2)), BOTH),

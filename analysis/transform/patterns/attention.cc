@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "analysis/transform/patterns/patterns.h"
 
 namespace reusescope {
@@ -19,10 +17,6 @@ bool IsComputed(const Matcher& matcher, ValueId value) {
   return kind == ValueKind::kActivation || kind == ValueKind::kInput;
 }
 
-bool IsAnyOf(const Matcher& matcher, NodeId id, std::initializer_list<absl::string_view> types) {
-  return std::any_of(types.begin(), types.end(), [&](absl::string_view type) { return matcher.Is(id, type); });
-}
-
 // From the Softmax's input back to the MatMul of the scores, over scale, mask, bias and reshapes: noted in the match.
 NodeId FindScores(const Matcher& matcher, ValueId value, int steps, Match& match) {
   const NodeId id = matcher.Producer(value);
@@ -32,11 +26,11 @@ NodeId FindScores(const Matcher& matcher, ValueId value, int steps, Match& match
   if (matcher.Is(id, "MatMul")) {
     return IsComputed(matcher, node.inputs[0]) && IsComputed(matcher, node.inputs[1]) ? id : kNoNode;
   }
-  if (IsAnyOf(matcher, id, {"Cast", "CastLike", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Clip", "Tanh"})) {
+  if (matcher.IsAnyOf(id, {"Cast", "CastLike", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Clip", "Tanh"})) {
     return FindScores(matcher, node.inputs[0], steps - 1, match);
   }
-  if (!IsAnyOf(matcher, id, {"Add", "Sub", "Mul", "Div", "Where"})) return kNoNode;
-  const bool scales = IsAnyOf(matcher, id, {"Mul", "Div"});
+  if (!matcher.IsAnyOf(id, {"Add", "Sub", "Mul", "Div", "Where"})) return kNoNode;
+  const bool scales = matcher.IsAnyOf(id, {"Mul", "Div"});
   if (scales && !IsOneElement(matcher, node.inputs[0]) && !IsOneElement(matcher, node.inputs[1])) return kNoNode;
   for (size_t i = matcher.Is(id, "Where") ? 1 : 0; i < node.inputs.size(); ++i) {
     Match attempt = match;
@@ -59,7 +53,7 @@ NodeId FindProduct(const Matcher& matcher, ValueId value, int steps, Match& matc
       return id;
     }
     const bool guard = matcher.Is(id, "Where") && node.inputs[2] == value;
-    if (!guard && !IsAnyOf(matcher, id, {"Dropout", "Cast", "CastLike", "Identity", "Reshape", "IsNaN"})) continue;
+    if (!guard && !matcher.IsAnyOf(id, {"Dropout", "Cast", "CastLike", "Identity", "Reshape", "IsNaN"})) continue;
     Match attempt = match;
     attempt.Add(id);
     if (matcher.Is(id, "IsNaN")) {
@@ -79,7 +73,7 @@ void AddOperandScales(const Matcher& matcher, NodeId scores, Match& match) {
   for (ValueId operand : matcher.graph().node(scores).inputs) {
     NodeId id = matcher.Producer(operand);
     if (matcher.Is(id, "Transpose")) id = matcher.Producer(matcher.graph().node(id).inputs[0]);
-    if (!IsAnyOf(matcher, id, {"Mul", "Div"})) continue;
+    if (!matcher.IsAnyOf(id, {"Mul", "Div"})) continue;
     const auto& inputs = matcher.graph().node(id).inputs;
     if (IsOneElement(matcher, inputs[0]) || IsOneElement(matcher, inputs[1])) match.Add(id);
   }
@@ -94,9 +88,7 @@ bool IsOverLastAxis(const Matcher& matcher, const Node& softmax) {
 }  // namespace
 
 int FindAttention(Matcher& matcher) {
-  Graph& graph = matcher.graph();
-  std::vector<int32_t> position(graph.nodes.size(), -1);
-  for (size_t i = 0; i < graph.order.size(); ++i) position[graph.order[i]] = static_cast<int32_t>(i);
+  const Graph& graph = matcher.graph();
   int count = 0;
   for (NodeId softmax : matcher.NodesOf("Softmax")) {
     const Node& node = graph.node(softmax);
@@ -106,8 +98,7 @@ int FindAttention(Matcher& matcher) {
     const NodeId scores = FindScores(matcher, node.inputs[0], kMaxSteps, match);
     if (scores == kNoNode || FindProduct(matcher, node.outputs[0], kMaxSteps, match) == kNoNode) continue;
     AddOperandScales(matcher, scores, match);
-    std::sort(match.nodes.begin(), match.nodes.end(), [&](NodeId a, NodeId b) { return position[a] < position[b]; });
-    graph.regions.push_back({.kind = "attention", .nodes = {match.nodes.begin(), match.nodes.end()}});
+    matcher.AddRegion("attention", match.nodes);
     ++count;
   }
   return count;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "absl/strings/str_cat.h"
+#include "analysis/ops/node_builder.h"
 
 namespace reusescope {
 namespace {
@@ -33,6 +34,7 @@ Matcher::Matcher(Graph& graph)
       readers_(graph.values.size()),
       is_output_(graph.values.size(), false),
       scheduled_(graph.nodes.size(), false),
+      position_(graph.nodes.size(), 0),
       removed_(graph.nodes.size(), false) {
   const Uses uses(graph);
   for (size_t i = 0; i < graph.values.size(); ++i) {
@@ -42,7 +44,9 @@ Matcher::Matcher(Graph& graph)
   for (ValueId output : graph.outputs) {
     if (output != kNoValue) is_output_[output] = true;
   }
+  int32_t position = 0;
   for (NodeId id : graph.order) {
+    position_[id] = position++;
     scheduled_[id] = true;
     names_.insert(graph.node(id).name);
   }
@@ -58,6 +62,10 @@ std::vector<NodeId> Matcher::NodesOf(absl::string_view type) const {
 
 bool Matcher::Is(NodeId id, absl::string_view type) const {
   return id != kNoNode && !removed_[id] && graph_.node(id).op.type == type && graph_.node(id).op.domain.empty();
+}
+
+bool Matcher::IsAnyOf(NodeId id, std::initializer_list<absl::string_view> types) const {
+  return std::any_of(types.begin(), types.end(), [&](absl::string_view type) { return Is(id, type); });
 }
 
 NodeId Matcher::Producer(ValueId value) const {
@@ -220,6 +228,28 @@ bool Matcher::IsCaptured(ValueId value) const {
   return false;
 }
 
+void Matcher::ReshapeInput(NodeId node, int slot, const Shape& shape) {
+  const ValueId value = graph_.node(node).inputs[slot];
+  const std::string base = graph_.node(node).name;
+  const ValueId dims = AddConstant(graph_, base + ".shape",
+                                   Literal::Ints({static_cast<int64_t>(shape.size())}, {shape.begin(), shape.end()}));
+  const Node like = graph_.node(node);  // the pool moves as it grows
+  const ValueId view =
+      AddEmittedNode(graph_, "Reshape", base, like, {value, dims},
+                     {Type::Tensor(graph_.value(value).type.dtype, shape)}, ValueKind::kActivation, {})[0];
+  graph_.node(node).inputs[slot] = view;
+  const NodeId reshape = graph_.value(view).producer;
+  scheduled_.resize(graph_.nodes.size(), true);
+  position_.resize(graph_.nodes.size(), position_[node]);
+  removed_.resize(graph_.nodes.size(), false);
+  is_output_.resize(graph_.values.size(), false);
+  readers_.resize(graph_.values.size());
+  readers_[value].push_back(reshape);
+  readers_[view].push_back(node);
+  graph_.order.pop_back();
+  added_before_[node].push_back(reshape);
+}
+
 void Matcher::Redirect(ValueId from, ValueId to) {
   for (NodeId reader : readers_[from]) {
     Node& node = graph_.node(reader);
@@ -227,6 +257,19 @@ void Matcher::Redirect(ValueId from, ValueId to) {
     if (!removed_[reader]) readers_[to].push_back(reader);
   }
   readers_[from].clear();
+}
+
+void Matcher::AddRegion(absl::string_view kind, absl::Span<const NodeId> nodes) {
+  graph_.regions.push_back({.kind = std::string(kind)});
+  ExtendRegion(graph_.regions.back(), nodes);
+}
+
+void Matcher::ExtendRegion(Region& region, absl::Span<const NodeId> nodes) {
+  absl::flat_hash_set<NodeId> members(region.nodes.begin(), region.nodes.end());
+  for (NodeId id : nodes) {
+    if (members.insert(id).second) region.nodes.push_back(id);
+  }
+  std::sort(region.nodes.begin(), region.nodes.end(), [&](NodeId a, NodeId b) { return position_[a] < position_[b]; });
 }
 
 std::string Matcher::UniqueName(std::string stem) {
@@ -237,8 +280,15 @@ std::string Matcher::UniqueName(std::string stem) {
 }
 
 void Matcher::Finish() {
-  graph_.order.erase(std::remove_if(graph_.order.begin(), graph_.order.end(), [&](NodeId id) { return removed_[id]; }),
-                     graph_.order.end());
+  std::vector<NodeId> order;
+  order.reserve(graph_.order.size());
+  for (NodeId id : graph_.order) {
+    if (removed_[id]) continue;
+    const auto added = added_before_.find(id);
+    if (added != added_before_.end()) order.insert(order.end(), added->second.begin(), added->second.end());
+    order.push_back(id);
+  }
+  graph_.order = std::move(order);
 }
 
 std::string CommonModule(absl::string_view a, absl::string_view b) {

@@ -11,6 +11,7 @@
 #ifndef REUSESCOPE_ANALYSIS_TRANSFORM_PATTERNS_MATCHER_H_
 #define REUSESCOPE_ANALYSIS_TRANSFORM_PATTERNS_MATCHER_H_
 
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <vector>
@@ -49,6 +50,7 @@ class Matcher {
   // The scheduled nodes of an ai.onnx operator, in schedule order, as they are now.
   std::vector<NodeId> NodesOf(absl::string_view type) const;
   bool Is(NodeId id, absl::string_view type) const;
+  bool IsAnyOf(NodeId id, std::initializer_list<absl::string_view> types) const;
 
   // The node that makes `value`; kNoNode for inputs and stored values.
   NodeId Producer(ValueId value) const;
@@ -81,14 +83,19 @@ class Matcher {
   // Makes `root` the fused node: it keeps its outputs and place, and reads `inputs`; the other nodes of the match go.
   // False, changing nothing, if an inner value is a graph output or is read from outside.
   bool Fuse(const Match& match, NodeId root, OpKey op, absl::Span<const ValueId> inputs, Attributes attributes = {});
+  // Input `slot` of `node` becomes a view of what it was, of that shape: a Reshape in front of the node.
+  void ReshapeInput(NodeId node, int slot, const Shape& shape);
   // Every reader of `from` reads `to` instead. REQUIRES: `from` is no graph output and no subgraph captures it.
   void Redirect(ValueId from, ValueId to);
   bool IsCaptured(ValueId value) const;
   void Remove(NodeId id) { removed_[id] = true; }
+  // Notes that the nodes belong together without fusing them.
+  void AddRegion(absl::string_view kind, absl::Span<const NodeId> nodes);
+  void ExtendRegion(Region& region, absl::Span<const NodeId> nodes);
   // A name that no node has, made of `stem`.
   std::string UniqueName(std::string stem);
 
-  // Takes the removed nodes out of the schedule.
+  // Takes the removed nodes out of the schedule, and new ones to where they belong.
   void Finish();
 
  private:
@@ -100,7 +107,9 @@ class Matcher {
   std::vector<absl::InlinedVector<NodeId, 2>> readers_;
   std::vector<bool> is_output_;
   std::vector<bool> scheduled_;
+  std::vector<int32_t> position_;  // in the schedule
   std::vector<bool> removed_;
+  absl::flat_hash_map<NodeId, std::vector<NodeId>> added_before_;  // new nodes, by the one that they run before
   absl::flat_hash_set<std::string> names_;
   absl::flat_hash_map<std::string, int> next_suffix_;  // by stem
 };

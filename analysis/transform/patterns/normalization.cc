@@ -152,6 +152,121 @@ bool FuseAt(Matcher& matcher, NodeId sqrt, bool centered) {
   return matcher.Fuse(match, root, op, inputs, std::move(attributes));
 }
 
+// ---- Group and instance normalization.
+
+// X in groups of channels, normalized: what comes before the weight and the bias of every channel.
+struct GroupNormalized {
+  ValueId x = kNoValue;
+  double epsilon = 0;
+  int64_t groups = 0;
+  NodeId root = kNoNode;
+};
+
+// Are all elements of the stored tensor this number?
+bool IsAll(const Matcher& matcher, ValueId value, double number) {
+  const Literal* literal = matcher.graph().literal(value);
+  if (literal == nullptr || !literal->has_data || !literal->strings.empty()) return false;
+  for (int64_t i = 0; i < literal->size(); ++i) {
+    if (literal->AsDouble(i) != number) return false;
+  }
+  return true;
+}
+
+const Shape& ShapeOf(const Matcher& matcher, ValueId value) { return matcher.graph().value(value).type.shape; }
+
+// From [N, G, ...] back over a Reshape and on over the one that undoes it; without such Reshapes nothing changes.
+void AddReshapes(const Matcher& matcher, GroupNormalized& found, Match& match) {
+  Match attempt = match;
+  const Node* grouping = matcher.Produced(found.x, "Reshape", attempt);
+  ValueId value = matcher.graph().node(found.root).outputs[0];
+  const NodeId back = matcher.SoleReader(value, attempt);
+  if (grouping == nullptr || !matcher.Is(back, "Reshape")) return;
+  const ValueId x = grouping->inputs[0];
+  if (ShapeOf(matcher, x) != ShapeOf(matcher, matcher.graph().node(back).outputs[0])) return;
+  attempt.Add(back);
+  found.x = x;
+  found.root = back;
+  match = attempt;
+}
+
+// From `root` on to the `type` node that applies a tensor of one number per channel. As Affine.
+ValueId PerChannel(const Matcher& matcher, absl::string_view type, int64_t channels, NodeId& root, Match& match) {
+  ValueId value = matcher.graph().node(root).outputs[0];
+  const auto rank = ShapeOf(matcher, value).size();
+  const NodeId id = matcher.SoleReader(value, match);
+  if (!matcher.Is(id, type)) return kNoValue;
+  const ValueId tensor = matcher.Other(matcher.graph().node(id), value);
+  if (tensor == kNoValue || tensor == value) return kNoValue;
+  Shape shape = ShapeOf(matcher, tensor);
+  while (!shape.empty() && shape.size() < rank) shape.insert(shape.begin(), 1);
+  Shape expected(rank, 1);
+  expected[1] = channels;
+  if (shape != expected) return kNoValue;
+  match.Add(id);
+  root = id;
+  return tensor;
+}
+
+// A weight [C] that was given more dimensions, as it was before.
+ValueId BeforeUnsqueeze(const Matcher& matcher, ValueId tensor, int64_t channels) {
+  const NodeId id = matcher.Producer(tensor);
+  if (!matcher.Is(id, "Unsqueeze") && !matcher.Is(id, "Reshape")) return tensor;
+  const ValueId source = matcher.graph().node(id).inputs[0];
+  return ShapeOf(matcher, source) == Shape{channels} ? source : tensor;
+}
+
+bool FuseGroups(Matcher& matcher, GroupNormalized found, Match match) {
+  if (found.groups <= 0) return false;
+  AddReshapes(matcher, found, match);
+  const Graph& graph = matcher.graph();
+  const Shape x = ShapeOf(matcher, found.x);
+  if (x.size() < 3 || x[1] % found.groups != 0) return false;
+  NodeId root = found.root;
+  ValueId weight = PerChannel(matcher, "Mul", x[1], root, match);
+  ValueId bias = weight == kNoValue ? kNoValue : PerChannel(matcher, "Add", x[1], root, match);
+  if (bias == kNoValue || graph.value(graph.node(root).outputs[0]).type != graph.value(found.x).type) return false;
+  weight = BeforeUnsqueeze(matcher, weight, x[1]);
+  bias = BeforeUnsqueeze(matcher, bias, x[1]);
+  const bool instance = found.groups == x[1];
+  Attributes attributes;
+  attributes.Set("epsilon", found.epsilon);
+  if (!instance) attributes.Set("num_groups", found.groups);
+  const OpKey op = instance ? OpKey{.type = "InstanceNormalization", .since_version = 6}
+                            : OpKey{.type = "GroupNormalization", .since_version = 21};
+  if (!matcher.Fuse(match, root, op, {found.x, weight, bias}, std::move(attributes))) return false;
+  for (int slot : {1, 2}) {
+    const ValueId tensor = matcher.graph().node(root).inputs[slot];
+    if (ShapeOf(matcher, tensor).size() != 1) matcher.ReshapeInput(root, slot, {x[1]});
+  }
+  return true;
+}
+
+// InstanceNormalization with weights of one and biases of zero.
+bool FuseOverInstanceNorm(Matcher& matcher, NodeId id) {
+  const Node& node = matcher.graph().node(id);
+  if (node.inputs.size() != 3 || !IsAll(matcher, node.inputs[1], 1) || !IsAll(matcher, node.inputs[2], 0)) return false;
+  Match match;
+  match.Add(id);
+  return FuseGroups(matcher,
+                    {.x = node.inputs[0],
+                     .epsilon = node.attributes.Float("epsilon", 1e-5),
+                     .groups = ShapeOf(matcher, node.inputs[0])[1],
+                     .root = id},
+                    match);
+}
+
+// The normalization spelled out, over all dimensions behind the first two.
+bool FuseOverMeans(Matcher& matcher, NodeId sqrt) {
+  Match match;
+  Normalized normalized;
+  if (!MatchNormalized(matcher, sqrt, normalized, match) || normalized.axis != 2) return false;
+  const ValueId x = Centered(matcher, normalized, match);
+  if (x == kNoValue) return false;
+  return FuseGroups(matcher,
+                    {.x = x, .epsilon = normalized.epsilon, .groups = ShapeOf(matcher, x)[1], .root = normalized.root},
+                    match);
+}
+
 int FuseAll(Matcher& matcher, bool centered) {
   int count = 0;
   for (NodeId sqrt : matcher.NodesOf("Sqrt")) count += FuseAt(matcher, sqrt, centered) ? 1 : 0;
@@ -163,5 +278,12 @@ int FuseAll(Matcher& matcher, bool centered) {
 int FuseLayerNorm(Matcher& matcher) { return FuseAll(matcher, /*centered=*/true); }
 
 int FuseRmsNorm(Matcher& matcher) { return FuseAll(matcher, /*centered=*/false); }
+
+int FuseGroupNorm(Matcher& matcher) {
+  int count = 0;
+  for (NodeId id : matcher.NodesOf("InstanceNormalization")) count += FuseOverInstanceNorm(matcher, id) ? 1 : 0;
+  for (NodeId sqrt : matcher.NodesOf("Sqrt")) count += FuseOverMeans(matcher, sqrt) ? 1 : 0;
+  return count;
+}
 
 }  // namespace reusescope

@@ -35,8 +35,33 @@ int FuseLayerNorm(Matcher& matcher);
 // x / Sqrt(Mean(x^2) + eps) * w -> RMSNormalization(x, w), over the last axes.
 int FuseRmsNorm(Matcher& matcher);
 
+// X normalized per group of channels, times a weight and plus a bias per channel -> GroupNormalization(X, w, b), or
+// InstanceNormalization where every channel is its own group:
+//   Reshape([N, G, ...]), InstanceNormalization with weights of one and biases of zero, Reshape back, Mul, Add
+//   the same with (x - Mean(x)) / Sqrt(Mean((x - Mean(x))^2) + eps) in the middle, Reshapes or none around it
+int FuseGroupNorm(Matcher& matcher);
+
+// x cos + join(-x2, x1) sin, or join(x1 cos - x2 sin, x2 cos + x1 sin) -> reusescope::Rotation(x, cos, sin): rotary
+// embedding, of halves or of every second element.
+int FuseRotary(Matcher& matcher);
+
 // MatMul(q, k), scale, mask, Softmax over the last axis, guard, Dropout, MatMul(., v): a region "attention".
 int FindAttention(Matcher& matcher);
+
+// Of the attentions found: those whose keys and values are repeated for groups of query heads, and those that have them
+// behind a past that the model is given; the nodes that do so join the region.
+int FindGroupedHeads(Matcher& matcher);
+int FindKeyValueCache(Matcher& matcher);
+// Of the attentions found: those with a mask that compares positions, that comes from an input of the model, or that is
+// stored and neither. One may have several.
+int CountCausalMasks(Matcher& matcher);
+int CountPaddingMasks(Matcher& matcher);
+int CountConstantMasks(Matcher& matcher);
+
+// Silu(x Wg) * (x Wu), also of one product that is split: a region "SwiGLU".
+int FindSwiGlu(Matcher& matcher);
+// TopK of a router's product, and the products that read what it chose: a region "experts".
+int FindExperts(Matcher& matcher);
 
 // DequantizeLinear, operator, QuantizeLinear -> QLinearConv, QLinearMatMul, QGemm, QLinearAdd, ...; a product that
 // nobody quantizes -> MatMulIntegerToFloat; a product with weights alone dequantized -> MatMulNBits. Inference only.
