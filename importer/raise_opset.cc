@@ -4,23 +4,14 @@
 #include <exception>
 
 #include "absl/strings/str_cat.h"
+#include "analysis/ir/status_util.h"
+#include "importer/inline_local_functions.h"
 #include "importer/onnx_graph.h"
-#include "onnx/defs/operator_sets.h"
 #include "onnx/onnx_pb.h"
 #include "onnx/version_converter/convert.h"
 
 namespace reusescope {
 namespace {
-
-// The converter looks operators up in ONNX's registry, which starts empty.
-void RegisterSchemas() {
-  static const bool registered = [] {
-    onnx::OpSchemaRegistry::Instance();
-    onnx::RegisterOnnxOperatorSetSchema(0, /*fail_duplicate_schema=*/false);
-    return true;
-  }();
-  (void)registered;
-}
 
 int64_t OpsetOf(const onnx::ModelProto& model) {
   for (const onnx::OperatorSetIdProto& import : model.opset_import()) {
@@ -35,16 +26,12 @@ absl::StatusOr<std::string> RaiseOpset(std::string serialized, int opset) {
   try {
     onnx::ModelProto model;
     if (!model.ParseFromString(serialized)) return absl::InvalidArgumentError("is corrupt, expected an ONNX model");
-    const int64_t from = OpsetOf(model);
-    if (from >= opset) return serialized;
-    if (model.functions_size() > 0) {
-      return absl::UnimplementedError(absl::StrCat("has model-local functions at opset ", from,
-                                                   ", which ONNX's version converter leaves alone; expected opset ",
-                                                   opset, " or later"));
-    }
+    const bool functions = model.functions_size() > 0;
+    RS_RETURN_IF_ERROR(InlineLocalFunctions(model));
+    if (OpsetOf(model) >= opset) return functions ? model.SerializeAsString() : serialized;
     // Initializers that are inputs as well have shapes before IR version 4 only that way.
     model.set_ir_version(std::max<int64_t>(model.ir_version(), 4));
-    RegisterSchemas();
+    RegisterOnnxSchemas();
     onnx::ModelProto raised = onnx::version_conversion::ConvertVersion(model, opset);
     raised.set_ir_version(std::max<int64_t>(raised.ir_version(), 8));
     return raised.SerializeAsString();
