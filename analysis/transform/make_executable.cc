@@ -15,6 +15,7 @@
 #include "analysis/ir/subgraphs.h"
 #include "analysis/ops/body_builder.h"
 #include "analysis/ops/control_flow.h"
+#include "analysis/schema/node_inference.h"
 #include "analysis/transform/differentiate.h"
 #include "analysis/transform/gradient_path.h"
 
@@ -161,9 +162,19 @@ class Executable {
 
   // ---- Functions.
 
-  bool NeedsFunction(const Node& node) const {
-    return node.op.domain == kReuseScopeDomain || node.saved_outputs > 0 ||
-           (node.op.domain.empty() && node.op.since_version > std::max(opset_, kExecutableOpset));
+  bool NeedsFunction(const Node& node) {
+    if (node.op.domain == kReuseScopeDomain || node.saved_outputs > 0) return true;
+    if (!node.op.domain.empty()) return false;
+    const OpSemantics* semantics = OpRegistry::Get().Find(node.op);
+    const bool unknown = semantics != nullptr && semantics->body != nullptr && !Exists(node.op.type);
+    return unknown || node.op.since_version > std::max(opset_, kExecutableOpset);
+  }
+
+  // Whether the model's opset has the operator: lowering and recognition emit newer ones too.
+  bool Exists(const std::string& type) {
+    const auto [it, fresh] = exists_.try_emplace(type, true);
+    if (fresh) it->second = SchemaSinceVersion({.domain = "", .type = type, .since_version = opset_}).has_value();
+    return it->second;
   }
 
   absl::Status CallFunctions(Graph& graph) {
@@ -302,7 +313,8 @@ class Executable {
   absl::flat_hash_map<std::string, std::vector<int>> variants_;  // by operator: its functions
   std::vector<Call> calls_;                                      // nodes and the functions that they become
   std::vector<Capture> captures_;
-  absl::flat_hash_set<std::string> taken_;  // names
+  absl::flat_hash_set<std::string> taken_;         // names
+  absl::flat_hash_map<std::string, bool> exists_;  // by type of operator
   absl::btree_map<std::string, MissingBody> missing_;
 };
 

@@ -339,12 +339,13 @@ def caches():
         case("caches", "SwiGLU", shape, shape, opset=28, alpha=1.7)
     for bias, past, activation in itertools.product([False, True], [False, True], ["none", "silu"]):
         operands = [(2, 3, 5), (3, 1, 3)] + ([(3,)] if bias else [None] if past else []) + ([(2, 3, 2)] if past else [])
-        case("caches", "CausalConvWithState", *operands, outputs=2, opset=27, activation=activation)
+        case("caches", "CausalConvWithState", *operands, outputs=2, opset=27, activation=activation,
+             single=True)  # ONNX's body computes in float32
     for rule, (q, kv), past in itertools.product(["linear", "gated", "delta", "gated_delta"], [(2, 2), (4, 2)], [False, True]):
         operands = [(2, 3, q * 2), (2, 3, kv * 2), (2, 3, kv * 3), (2, kv, 2, 3) if past else None]
         operands += [(2, 3, kv) if "gated" in rule else None] + ([(2, 3, kv)] if "delta" in rule else [])
         case("caches", "LinearAttention", *operands, outputs=2, opset=27, q_num_heads=q, kv_num_heads=kv, update_rule=rule,
-             low=-0.8, high=0.8)
+             low=-0.8, high=0.8, single=True)
     for mode, at in itertools.product(["linear", "circular"], [None, ints(1, 2), ints(0, 3)]):
         if mode == "linear" and at is not None and at.max() > 2:
             continue
