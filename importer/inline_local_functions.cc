@@ -82,6 +82,25 @@ class Expansion {
   int64_t limit_ = 0;
 };
 
+// Writes a function's defaults into the calls that leave attributes out: ONNX's inliner knows nothing of them.
+void FillDefaults(const onnx::ModelProto& model, google::protobuf::RepeatedPtrField<onnx::NodeProto>& nodes) {
+  for (onnx::NodeProto& node : nodes) {
+    for (onnx::AttributeProto& attribute : *node.mutable_attribute()) {
+      if (attribute.has_g()) FillDefaults(model, *attribute.mutable_g()->mutable_node());
+    }
+    for (const onnx::FunctionProto& function : model.functions()) {
+      const bool called = function.name() == node.op_type() && function.overload() == node.overload() &&
+                          NormalDomain(function.domain()) == NormalDomain(node.domain());
+      if (!called) continue;
+      for (const onnx::AttributeProto& absent : function.attribute_proto()) {
+        const bool given = std::any_of(node.attribute().begin(), node.attribute().end(),
+                                       [&](const onnx::AttributeProto& each) { return each.name() == absent.name(); });
+        if (!given) *node.add_attribute() = absent;
+      }
+    }
+  }
+}
+
 }  // namespace
 
 void RegisterOnnxSchemas() {
@@ -96,6 +115,9 @@ void RegisterOnnxSchemas() {
 absl::Status InlineLocalFunctions(onnx::ModelProto& model) {
   if (model.functions_size() == 0) return absl::OkStatus();
   if (absl::Status status = Expansion(model).Check(); !status.ok()) return status;
+  const onnx::ModelProto declared = model;
+  FillDefaults(declared, *model.mutable_graph()->mutable_node());
+  for (onnx::FunctionProto& function : *model.mutable_functions()) FillDefaults(declared, *function.mutable_node());
   RegisterOnnxSchemas();
   onnx::inliner::InlineLocalFunctions(model, /*convert_version=*/true);
   return absl::OkStatus();

@@ -218,6 +218,17 @@ class Replay {
     return i < static_cast<int>(list.size()) ? list[i] : 0;
   }
 
+  // ONNX's evaluator joins what a Loop scans instead of stacking it; seen as a stack, both are the same.
+  ValueId StackOf(ValueId formal) {
+    const ValueId stacked = ctx_.Stack(formal);
+    if (form_.scanned > 0) return stacked;
+    const Type type = ctx_.TypeOf(stacked);
+    std::vector<int64_t> sizes(type.shape.begin(), type.shape.end());
+    sizes[0] = -1;
+    const ValueId shape = ctx_.Constant("stack", Literal::Ints({static_cast<int64_t>(sizes.size())}, sizes));
+    return ctx_.Emit("Reshape", {stacked, shape}, type);
+  }
+
   void CollectScanned() {
     const std::vector<bool> read = ReadValues(graph());
     const int scanned_formals = form_.formals + form_.states;
@@ -228,7 +239,7 @@ class Replay {
         graph().value(formal).kind = ValueKind::kConstant;
         continue;
       }
-      AddScanned(formal, ctx_.Stack(formal), 0, 1);
+      AddScanned(formal, StackOf(formal), 0, 1);
     }
     for (int i = 0; i < form_.scanned; ++i) {
       const ValueId formal = body_.inputs[scanned_formals + i];
@@ -246,7 +257,7 @@ class Replay {
     if (!scan_inputs_.empty()) return;
     // Nothing of any trip is read; something must be scanned to count them.
     const ValueId counter = body_.inputs[form_.scanned > 0 ? scanned_formals : 0];
-    AddScanned(counter, ctx_.Stack(counter), 0, 1);
+    AddScanned(counter, StackOf(counter), 0, 1);
   }
 
   absl::Status Emit() {

@@ -18,6 +18,7 @@
 #include "analysis/schema/node_inference.h"
 #include "analysis/transform/differentiate.h"
 #include "analysis/transform/gradient_path.h"
+#include "analysis/transform/plain_scans.h"
 
 namespace reusescope {
 namespace {
@@ -45,6 +46,7 @@ class Executable {
     NoteCaptures(graph_);
     AddOutputs();
     RestoreFoldedNodes();
+    MakeScansPlain(graph_);
     RS_RETURN_IF_ERROR(CallFunctions(graph_));
     if (!missing_.empty()) return Missing();
     AddInputs();

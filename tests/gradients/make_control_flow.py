@@ -98,7 +98,8 @@ def loop_while(x, w):
 @model("loop_counts", {"x": (2, 3)}, {"w": (2, 3)}, """
 g (float[2,3] x) => (float[2,3] y)
 { trips = Constant <value_int = 4> ()
-  y = Loop (trips, , x) <body = body (int64 i, bool c, float[2,3] s) => (bool c2, float[2,3] s2)
+  on = Constant <value = bool[1] {1}> ()
+  y = Loop (trips, on, x) <body = body (int64 i, bool c, float[2,3] s) => (bool c2, float[2,3] s2)
     { f = Cast <to = 1> (i)  p = Mul (w, f)  s2 = Add (s, p)  c2 = Identity (c) }> }""")
 def loop_counts(x, w):
     for i in range(4):
@@ -118,7 +119,8 @@ def loop_adds(x, w):
 @model("loop_own_weights", {"x": (2, 4, 8, 8)}, {"k": (4, 4, 3, 3)}, """
 g (float[2,4,8,8] x) => (float[2,4,8,8] y)
 { trips = Constant <value_int = 3> ()
-  y = Loop (trips, , x) <body = body (int64 i, bool c, float[2,4,8,8] s) => (bool c2, float[2,4,8,8] s2)
+  on = Constant <value = bool[1] {1}> ()
+  y = Loop (trips, on, x) <body = body (int64 i, bool c, float[2,4,8,8] s) => (bool c2, float[2,4,8,8] s2)
     { p = Conv <pads = [1,1,1,1]> (s, k)
       m = MaxPool <kernel_shape = [3,3], strides = [1,1], pads = [1,1,1,1]> (p)
       n = LpNormalization <axis = 1, p = 2> (m)
@@ -168,14 +170,15 @@ scan("scan_mixed", (2, 4, 5), (2, 5, 3),
 g (float[3,4] x) => (float[3,4] y)
 { trips = Constant <value_int = 3> ()
   two = Constant <value_int = 2> ()
-  y = Loop (trips, , x) <body = outer (int64 i, bool c, float[3,4] s) => (bool c2, float[3,4] s2)
+  on = Constant <value = bool[1] {1}> ()
+  y = Loop (trips, on, x) <body = outer (int64 i, bool c, float[3,4] s) => (bool c2, float[3,4] s2)
     { one = Constant <value_int = 1> ()
       first = Less (i, one)
       h = MatMul (s, w)
       m = If (first) <
         then_branch = t () => (float[3,4] a) { a = Mul (h, v) },
         else_branch = e () => (float[3,4] b)
-          { b = Loop (two, , h) <body = inner (int64 j, bool d, float[3,4] z) => (bool d2, float[3,4] z2)
+          { b = Loop (two, c, h) <body = inner (int64 j, bool d, float[3,4] z) => (bool d2, float[3,4] z2)
               { o = Mul (z, u)  z2 = Sin (o)  d2 = Identity (d) }> }>
       s2 = Add (m, x)  c2 = Identity (c) }> }""")
 def nested(x, w, v, u):
@@ -212,7 +215,9 @@ def function_old(x, w, s, t):
 g (float[3,4] x) => (float[3,4] y) { y = local.power (x, w) }""", opset=20, functions="""
 <opset_import: ["" : 20], domain: "local"> power (a, m) => (o)
 { n = Constant <value_int = 3> ()
-  o = Loop (n, , a) <body = body (int64 i, bool c, float[3,4] s) => (bool c2, float[3,4] s2)
+  zero = Constant <value_int = 0> ()
+  on = Less (zero, n)
+  o = Loop (n, on, a) <body = body (int64 i, bool c, float[3,4] s) => (bool c2, float[3,4] s2)
     { p = Mul (s, m)  s2 = Tanh (p)  c2 = Identity (c) }> }""")
 def function_loop(x, w):
     for _ in range(3):

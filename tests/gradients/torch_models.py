@@ -212,14 +212,14 @@ I = lambda high, *shape: torch.randint(0, high, shape)
 def models(Fn):
     return {
         "unet": (UNet, lambda: (T(2, 3, 8, 8),), EVERY),
-        "llama": (Llama, lambda: (I(11, 2, 5),), EVERY),
+        "llama": (Llama, lambda: (I(11, 2, 5),), ("ts17", "dynamo18", "dynamo21")),
         "wavenet": (WaveNet, lambda: (T(2, 2, 13),), EVERY),
         "sparse_experts": (Sparse, lambda: (T(7, 6),), ("ts17", "dynamo18", "dynamo21")),
         "squeeze": (Squeeze, lambda: (T(2, 4, 8, 8),), ("ts13", "ts17")),
         "biased_attention": (Biased, lambda: (T(2, 5, 8),), EVERY),
         "norms": (Norms, lambda: (T(3, 4, 9),), ("ts13", "ts17")),
-        "distances": (Distances, lambda: (T(5, 4),), EVERY),
-        "losses": (Losses, lambda: (T(4, 6),), EVERY),
+        "distances": (Distances, lambda: (T(5, 4),), ("ts13", "ts17")),
+        "losses": (Losses, lambda: (T(4, 6),), ("dynamo18", "dynamo21")),
         "ties": (lambda: Fn(ties, w=torch.ones(4)), lambda: (T(4, 4) * 2,), EVERY),
         "encoder": (Encoder, lambda: (T(2, 5, 8),), EVERY),
         "cond": (Branch, lambda: (T(2, 4) + 1,), ("dynamo18", "dynamo21")),
