@@ -29,6 +29,7 @@ struct DifferentiateOptions {
 absl::Status Differentiate(const DifferentiateOptions& options, std::vector<std::string>& notes) {
   const Progress progress(absl::StrCat("differentiating ", Printable(options.workload.model)));
   AnalysisOptions analysis = options.workload.analysis;
+  analysis.shapes.keep_branches = true;
   analysis.optimizer = options.optimizer.value_or(analysis.optimizer);
   analysis.input_gradients = options.input_gradients.value_or(analysis.loss == Loss::kNone);
   RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.workload.model, {.min_opset = kExecutableOpset}));

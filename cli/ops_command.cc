@@ -73,7 +73,6 @@ std::vector<OpKey> WithoutEntry() {
     for (const OpKey& key : SchemasOfOpset(domain, LatestOpset(domain))) {
       const auto schema = DescribeSchema(key);
       if (!schema.ok() || schema->deprecated || OpRegistry::Get().Find(key) != nullptr) continue;
-      if (key.domain.empty() && key.type == "If") continue;  // gives way to a branch
       keys.push_back(schema->op);
     }
   }
@@ -82,11 +81,7 @@ std::vector<OpKey> WithoutEntry() {
 
 // The table of the documentation: every operator that models can have.
 std::string RenderMarkdown() {
-  std::string text =
-      "| operator | since | shapes | cost | gradient | relies on |\n|---|---|---|---|---|---|\n"
-      "| If | 1 | of the branch taken | of the branch taken | of the branch taken | its condition; else the branch "
-      "that "
-      "computes more |\n";
+  std::string text = "| operator | since | shapes | cost | gradient | relies on |\n|---|---|---|---|---|---|\n";
   for (const OpSemantics* op : OpRegistry::Get().All()) {
     if (op->domain == kReuseScopeDomain) continue;
     const absl::string_view relies = op->evaluate != nullptr ? "values of small operands, where known" : "types alone";

@@ -10,11 +10,12 @@
 
 namespace reusescope {
 
-// The serialized model, at `opset` of ai.onnx if it imported an earlier one, else as it was. Payloads may be left out
-// (importer/onnx_skim.h): the converter looks at small tensors only. Metadata of nodes is lost on the way.
+// The serialized model without model-local functions (inline_local_functions.h), at `opset` of ai.onnx if it imported
+// an earlier one. Payloads may be left out (importer/onnx_skim.h): the converter looks at small tensors only. Metadata
+// of nodes is lost on the way.
 //
-// Errors: kInvalidArgument for bytes that are no model; kUnimplemented with the converter's reason, and for model-local
-// functions, which it does not convert.
+// Errors: kInvalidArgument for bytes that are no model, and for functions that cannot be inlined; kUnimplemented with
+// the converter's reason.
 absl::StatusOr<std::string> RaiseOpset(std::string serialized, int opset);
 
 }  // namespace reusescope

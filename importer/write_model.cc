@@ -14,9 +14,11 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
+#include "analysis/ir/subgraphs.h"
 #include "analysis/schema/proto_convert.h"
 #include "google/protobuf/arena.h"
 #include "importer/external_data.h"
+#include "importer/inline_local_functions.h"
 #include "importer/onnx_types.h"
 #include "onnx/onnx_pb.h"
 
@@ -26,7 +28,7 @@ namespace {
 constexpr int64_t kMinIrVersion = 8;                                        // model-local functions
 constexpr int64_t kMaxFileBytes = (int64_t{1} << 31) - (int64_t{1} << 26);  // Protobuf's limit, and room for the graph
 
-// The stored tensors of a file, by name: initializers, and what Constant nodes hold.
+// The stored tensors of a file, by name: initializers, and what Constant nodes hold, of subgraphs and functions too.
 class StoredTensors {
  public:
   absl::Status Read(const std::string& path) {
@@ -34,15 +36,8 @@ class StoredTensors {
     if (!file || !model_->ParseFromIstream(&file)) {
       return absl::InvalidArgumentError(absl::StrCat(path, ": cannot be read again for its weights"));
     }
-    for (onnx::TensorProto& tensor : *model_->mutable_graph()->mutable_initializer()) {
-      tensors_.emplace(tensor.name(), &tensor);
-    }
-    for (onnx::NodeProto& node : *model_->mutable_graph()->mutable_node()) {
-      if (node.op_type() != "Constant" || node.output_size() != 1) continue;
-      for (onnx::AttributeProto& attribute : *node.mutable_attribute()) {
-        if (attribute.has_t()) tensors_.emplace(node.output(0), attribute.mutable_t());
-      }
-    }
+    RS_RETURN_IF_ERROR(InlineLocalFunctions(*model_));
+    Collect(*model_->mutable_graph());
     return absl::OkStatus();
   }
   const onnx::TensorProto* Find(const std::string& name) const {
@@ -52,6 +47,17 @@ class StoredTensors {
   int64_t ir_version() const { return model_->ir_version(); }
 
  private:
+  void Collect(onnx::GraphProto& graph) {
+    for (onnx::TensorProto& tensor : *graph.mutable_initializer()) tensors_.emplace(tensor.name(), &tensor);
+    for (onnx::NodeProto& node : *graph.mutable_node()) {
+      for (onnx::AttributeProto& attribute : *node.mutable_attribute()) {
+        if (attribute.has_g()) Collect(*attribute.mutable_g());
+        const bool constant = node.op_type() == "Constant" && node.output_size() == 1 && attribute.has_t();
+        if (constant) tensors_.emplace(node.output(0), attribute.mutable_t());
+      }
+    }
+  }
+
   google::protobuf::Arena arena_;
   onnx::ModelProto* model_ = google::protobuf::Arena::CreateMessage<onnx::ModelProto>(&arena_);
   absl::flat_hash_map<std::string, const onnx::TensorProto*> tensors_;
@@ -76,11 +82,12 @@ class ModelWriter {
     proto.set_ir_version(std::max(stored_.ir_version(), kMinIrVersion));
     proto.set_producer_name(model.producer);
     WriteOpsets(model.graph, *proto.mutable_opset_import());
-    for (const Function& function : model.functions) WriteFunction(function, *proto.add_functions());
+    for (const Function& function : model.functions) {
+      RS_RETURN_IF_ERROR(WriteFunction(function, *proto.add_functions()));
+    }
     onnx::GraphProto& graph = *proto.mutable_graph();
     graph.set_name(model.graph.name.empty() ? "training" : model.graph.name);
-    WriteGraph(model.graph, graph);
-    RS_RETURN_IF_ERROR(WriteInitializers(model.graph, graph));
+    RS_RETURN_IF_ERROR(WriteGraph(model.graph, graph));
     if (absent_ > 0) {
       notes_.push_back(absl::StrCat(absent_, " weights are external and not there (for example '", absent_example_,
                                     "'): the file refers to them as the model does"));
@@ -105,7 +112,7 @@ class ModelWriter {
     TypeToProto(value.type, *info.mutable_type());
   }
 
-  void WriteNode(const Graph& graph, const Node& node, onnx::NodeProto& proto) {
+  absl::Status WriteNode(const Graph& graph, const Node& node, onnx::NodeProto& proto) {
     proto.set_op_type(node.op.type);
     proto.set_domain(node.op.domain);
     proto.set_name(node.name);
@@ -116,27 +123,33 @@ class ModelWriter {
       onnx::AttributeProto& attribute = *proto.add_attribute();
       AttributeToProto(name, value, attribute);
       if (const auto* subgraph = std::get_if<SubgraphRef>(&value)) {
-        WriteGraph(*graph.subgraphs[subgraph->index], *attribute.mutable_g());
+        RS_RETURN_IF_ERROR(WriteGraph(*graph.subgraphs[subgraph->index], *attribute.mutable_g()));
       }
     }
+    return absl::OkStatus();
   }
 
-  // Nodes, inputs and outputs; the types of what the nodes make, where they are known.
-  void WriteGraph(const Graph& graph, onnx::GraphProto& proto) {
+  // Nodes, inputs, outputs and stored tensors; the types of what the nodes make, where they are known. How often a Loop
+  // runs is an upper bound, so nothing is said of what nodes with subgraphs make.
+  absl::Status WriteGraph(const Graph& graph, onnx::GraphProto& proto) {
     if (!proto.has_name()) proto.set_name(graph.name.empty() ? "body" : graph.name);
     for (ValueId id : graph.inputs) WriteValueInfo(graph.value(id), *proto.add_input());
     for (ValueId id : graph.outputs) WriteValueInfo(graph.value(id), *proto.add_output());
     const absl::flat_hash_set<ValueId> outputs(graph.outputs.begin(), graph.outputs.end());
     for (NodeId id : graph.order) {
-      WriteNode(graph, graph.node(id), *proto.add_node());
-      for (ValueId output : graph.node(id).outputs) {
-        if (output == kNoValue || outputs.contains(output) || !graph.value(output).type.IsResolved()) continue;
+      const Node& node = graph.node(id);
+      RS_RETURN_IF_ERROR(WriteNode(graph, node, *proto.add_node()));
+      bool owner = false;
+      ForEachSubgraph(node, [&](int) { owner = true; });
+      for (ValueId output : node.outputs) {
+        if (owner || output == kNoValue || outputs.contains(output) || !graph.value(output).type.IsResolved()) continue;
         WriteValueInfo(graph.value(output), *proto.add_value_info());
       }
     }
+    return WriteInitializers(graph, proto);
   }
 
-  void WriteFunction(const Function& function, onnx::FunctionProto& proto) {
+  absl::Status WriteFunction(const Function& function, onnx::FunctionProto& proto) {
     const Graph& body = *function.body;
     proto.set_name(function.name);
     proto.set_domain(function.domain);
@@ -145,13 +158,14 @@ class ModelWriter {
     for (ValueId id : body.outputs) {
       if (id != kNoValue) proto.add_output(body.value(id).name);
     }
-    for (NodeId id : body.order) WriteNode(body, body.node(id), *proto.add_node());
+    for (NodeId id : body.order) RS_RETURN_IF_ERROR(WriteNode(body, body.node(id), *proto.add_node()));
+    return absl::OkStatus();
   }
 
   // ---- Stored tensors.
 
   absl::Status WriteInitializers(const Graph& graph, onnx::GraphProto& proto) {
-    absl::flat_hash_set<ValueId> done;
+    absl::flat_hash_set<ValueId> done(graph.captured.begin(), graph.captured.end());
     for (ValueId id : graph.inputs) {
       if (graph.value(id).kind == ValueKind::kParameter) continue;  // stored, and may be fed
       done.insert(id);

@@ -125,6 +125,22 @@ class AttentionBuilder {
     return ctx_.Emit("Pad", {mask, amounts}, Type::Tensor(DTypeOf(mask), shape));
   }
 
+  // The last dimension taken apart.
+  std::vector<ValueId> SplitLast(ValueId value, const std::vector<int64_t>& widths) {
+    std::vector<Type> types(widths.size(), ctx_.TypeOf(value));
+    for (size_t i = 0; i < widths.size(); ++i) types[i].shape.back() = widths[i];
+    Attributes axis;
+    axis.Set("axis", int64_t{-1});
+    return ctx_.EmitMany("Split", {value, Dims("split", {widths.begin(), widths.end()})}, types, std::move(axis));
+  }
+
+  // [rows, count] of first, first + 1, ...: a constant.
+  ValueId Positions(const Shape& shape, int64_t first) {
+    std::vector<int64_t> positions;
+    for (int64_t i = 0; i < shape[0] * shape[1]; ++i) positions.push_back(first + i % shape[1]);
+    return ctx_.Constant("positions", Literal::Ints(shape, std::move(positions)));
+  }
+
   ValueId Slice(ValueId value, int64_t start, int64_t length) {  // of a vector
     const ValueId starts = Dims("starts", {start}), ends = Dims("ends", {start + length});
     return ctx_.Emit("Slice", {value, starts, ends}, Type::Tensor(DTypeOf(value), {length}));

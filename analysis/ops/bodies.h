@@ -90,12 +90,19 @@ absl::Status ScatterElementsReduceDataGradBody(BodyBuilder& body);
 absl::Status ScatterElementsReduceUpdatesGradBody(BodyBuilder& body);
 absl::Status ScatterNDReduceDataGradBody(BodyBuilder& body);
 absl::Status ScatterNDReduceUpdatesGradBody(BodyBuilder& body);
+absl::Status TensorScatterPastGradBody(BodyBuilder& body);
+absl::Status TensorScatterUpdateGradBody(BodyBuilder& body);
 
 // layout_bodies.cc.
 absl::Status SliceGradBody(BodyBuilder& body);
 absl::Status PadGradBody(BodyBuilder& body);
 absl::Status ResizeGradBody(BodyBuilder& body);
 absl::Status Col2ImGradBody(BodyBuilder& body);
+
+// roi_bodies.cc.
+absl::Status RoiAlignGradBody(BodyBuilder& body);
+absl::Status MaxRoiPoolBody(BodyBuilder& body);
+absl::Status MaxRoiPoolGradBody(BodyBuilder& body);
 
 // grid_sample_bodies.cc.
 absl::Status GridSampleGradBody(BodyBuilder& body);

@@ -51,9 +51,8 @@ absl::Status LowerBiasSplitGelu(LowerContext& ctx) {
   AttentionBuilder build(ctx);
   const Type half = ctx.node().OutType(0);
   const ValueId x = EmitAdd(build, ctx.I(0), ctx.I(1));
-  Attributes attributes;
-  attributes.Set("axis", int64_t{-1});
-  const std::vector<ValueId> halves = ctx.EmitMany("Split", {x}, {half, half}, std::move(attributes));
+  const int64_t width = half.shape.back();
+  const std::vector<ValueId> halves = build.SplitLast(x, {width, width});
   SetLoweredOutput(ctx, build, 0, build.Like("Mul", halves[0], {build.Like("Gelu", halves[1])}));
   return absl::OkStatus();
 }
@@ -131,9 +130,11 @@ absl::Status LowerEmbedNorm(LowerContext& ctx) {
   const Type type = ctx.node().OutType(0);
   ValueId sum = ctx.Emit("Gather", {ctx.I(2), ctx.I(0)}, type);
   // Without position_ids the rows are the first S of the table.
-  const ValueId positions = ctx.I(8) != kNoValue ? ctx.I(8) : ctx.I(0);
+  const ValueId positions = ctx.I(8) != kNoValue ? ctx.I(8) : build.Positions({1, type.shape[1]}, 0);
   RS_RETURN_IF_ERROR(ExpectRank(ctx.node(), 3, 2, 2));
-  sum = EmitAdd(build, sum, ctx.Emit("Gather", {ctx.I(3), positions}, type));
+  Type position_rows = type;
+  position_rows.shape[0] = build.ShapeOf(positions)[0];
+  sum = EmitAdd(build, sum, ctx.Emit("Gather", {ctx.I(3), positions}, position_rows));
   if (ctx.I(4) != kNoValue && ctx.I(1) != kNoValue) {
     sum = EmitAdd(build, sum, ctx.Emit("Gather", {ctx.I(4), ctx.I(1)}, type));
   }
@@ -269,7 +270,7 @@ absl::Status LowerFusedGemm(LowerContext& ctx) {
   std::vector<ValueId> inputs = {ctx.I(0), ctx.I(1)};
   if (ctx.I(2) != kNoValue) inputs.push_back(ctx.I(2));
   const Type type = ctx.node().OutType(0);
-  const ValueId product = ctx.Emit("Gemm", inputs, type, attributes);
+  const ValueId product = ctx.Emit("Gemm", inputs, type, WithoutActivation(ctx.node()));
   RS_ASSIGN_OR_RETURN(const ValueId y, EmitActivation(ctx, build, attributes.String("activation", ""), product));
   SetLoweredOutput(ctx, build, 0, y);
   return absl::OkStatus();
@@ -335,8 +336,8 @@ absl::Status LowerFusedConv(LowerContext& ctx) {
     for (ValueId& input : inputs) input = build.Transpose(input, to_first);
   }
   if (ctx.I(2) != kNoValue) inputs.push_back(ctx.I(2));
-  ValueId y =
-      ctx.Emit("Conv", inputs, Type::Tensor(type.dtype, last ? ChannelsFirst(type.shape) : type.shape), attributes);
+  ValueId y = ctx.Emit("Conv", inputs, Type::Tensor(type.dtype, last ? ChannelsFirst(type.shape) : type.shape),
+                       WithoutActivation(ctx.node()));
   if (last) y = build.Transpose(y, to_last);
   if (ctx.I(3) != kNoValue) y = EmitAdd(build, y, ctx.I(3));
   RS_ASSIGN_OR_RETURN(y, EmitActivation(ctx, build, attributes.String("activation", ""), y));
@@ -361,7 +362,8 @@ absl::StatusOr<std::vector<Type>> InferExpandDims(const OpContext& ctx) {
 absl::Status LowerExpandDims(LowerContext& ctx) {
   AttentionBuilder build(ctx);
   const Type type = ctx.node().OutType(0);
-  SetLoweredOutput(ctx, build, 0, ctx.Emit("Unsqueeze", {ctx.I(0), ctx.I(1)}, type));
+  const ValueId axes = ctx.Constant("axes", Literal::Ints({1}, {ctx.node().InLiteral(1)->ints[0]}));
+  SetLoweredOutput(ctx, build, 0, ctx.Emit("Unsqueeze", {ctx.I(0), axes}, type));
   return absl::OkStatus();
 }
 

@@ -133,11 +133,7 @@ absl::Status LowerPackedAttention(LowerContext& ctx) {
     product = ctx.Emit("MatMul", {ctx.I(0), ctx.I(1)}, projected);
   }
   if (ctx.I(2) != kNoValue) product = EmitAdd(build, product, ctx.I(2));
-  Attributes axis;
-  axis.Set("axis", int64_t{-1});
-  const auto part = [&](int64_t width) { return Type::Tensor(dtype, {x[0], x[1], width}); };
-  const std::vector<ValueId> parts =
-      ctx.EmitMany("Split", {product}, {part(widths.q), part(widths.k), part(widths.v)}, std::move(axis));
+  const std::vector<ValueId> parts = build.SplitLast(product, {widths.q, widths.k, widths.v});
   const int64_t heads = Heads(ctx.node());
   Attention attention{.q = build.SplitHeads(parts[0], heads),
                       .k = build.SplitHeads(parts[1], heads),
@@ -313,9 +309,14 @@ absl::StatusOr<std::vector<Type>> InferGroupQueryAttention(const OpContext& ctx)
   return types;
 }
 
-// Three FLOPs per element of Q and K, as RotaryEmbedding has them.
-ValueId Rotate(LowerContext& ctx, AttentionBuilder& build, ValueId x) {
-  return build.Like("RotaryEmbedding", x, {ctx.I(7), ctx.I(8)});
+// x [B, H, S, D] at positions `past` to past + S - 1: the last ones, whatever lengths the data say.
+ValueId Rotate(LowerContext& ctx, AttentionBuilder& build, ValueId x, int64_t past) {
+  const Shape shape = build.ShapeOf(x);
+  Attributes attributes;
+  attributes.Set("interleaved", ctx.node().attributes().Int("rotary_interleaved", 0));
+  attributes.Set("rotary_embedding_dim", 2 * build.ShapeOf(ctx.I(7)).back());
+  const ValueId positions = build.Positions({shape[0], shape[2]}, past);
+  return build.Like("RotaryEmbedding", x, {ctx.I(7), ctx.I(8), positions}, std::move(attributes));
 }
 
 absl::Status LowerGroupQueryAttention(LowerContext& ctx) {
@@ -326,13 +327,8 @@ absl::Status LowerGroupQueryAttention(LowerContext& ctx) {
   const DType dtype = build.DTypeOf(ctx.I(0));
   std::vector<ValueId> parts = {ctx.I(0), ctx.I(1), ctx.I(2)};
   if (group.packed) {
-    const auto part = [&](int64_t heads) {
-      return Type::Tensor(dtype, {group.batch, group.queries, heads * group.head_size});
-    };
-    Attributes axis;
-    axis.Set("axis", int64_t{-1});
-    parts = ctx.EmitMany("Split", {ctx.I(0)}, {part(group.q_heads), part(group.kv_heads), part(group.kv_heads)},
-                         std::move(axis));
+    const int64_t kv_width = group.kv_heads * group.head_size;
+    parts = build.SplitLast(ctx.I(0), {group.q_heads * group.head_size, kv_width, kv_width});
   }
   const auto heads_of = [&](ValueId value, int64_t heads) {
     return build.ShapeOf(value).size() == 3 ? build.SplitHeads(value, heads) : value;
@@ -342,8 +338,9 @@ absl::Status LowerGroupQueryAttention(LowerContext& ctx) {
                       .k = heads_of(parts[1], group.kv_heads),
                       .v = heads_of(parts[2], group.kv_heads)};
   if (!sparse && attributes.Int("do_rotary", 0) != 0 && ctx.I(7) != kNoValue && ctx.I(8) != kNoValue) {
-    attention.q = Rotate(ctx, build, attention.q);
-    attention.k = Rotate(ctx, build, attention.k);
+    RS_RETURN_IF_ERROR(ExpectRank(ctx.node(), 7, 2, 2));
+    attention.q = Rotate(ctx, build, attention.q, group.keys - group.queries);
+    attention.k = Rotate(ctx, build, attention.k, group.keys - group.queries);
   }
   // The new rows join the past ones; a shared buffer is as long before as after.
   for (auto [value, past, j] : {std::tuple(&attention.k, ctx.I(3), 1), std::tuple(&attention.v, ctx.I(4), 2)}) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
 #include "analysis/ops/nest.h"
@@ -56,6 +57,38 @@ absl::StatusOr<std::vector<Type>> InferFirstLikeInput(const OpContext& ctx) {
   return First(ctx, ctx.InType(0));
 }
 
+Attributes WithoutActivation(const OpContext& ctx) {
+  Attributes attributes = ctx.attributes();
+  for (const auto& [name, value] : ctx.attributes()) {
+    if (absl::StartsWith(name, "activation")) attributes.Erase(name);
+  }
+  return attributes;
+}
+
+namespace {
+
+ValueId EmitNamed(LowerContext& ctx, AttentionBuilder& build, absl::string_view type, ValueId x) {
+  const Attributes given = ctx.node().attributes();
+  const absl::Span<const double> list = given.Floats("activation_params");
+  std::vector<double> parameters(list.begin(), list.end());
+  for (absl::string_view name : {"activation_alpha", "activation_beta"}) {
+    if (given.Has(name)) parameters.push_back(given.Float(name, 0));
+  }
+  if (type == "Clip") {
+    std::vector<ValueId> bounds;
+    for (double bound : parameters) {
+      bounds.push_back(build.Scalar(absl::StrCat("bound", bounds.size()), bound, build.DTypeOf(x)));
+    }
+    return build.Like(type, x, bounds);
+  }
+  Attributes attributes;
+  if (!parameters.empty()) attributes.Set("alpha", parameters[0]);
+  if (parameters.size() > 1) attributes.Set("beta", parameters[1]);
+  return build.Like(type, x, {}, std::move(attributes));
+}
+
+}  // namespace
+
 absl::StatusOr<ValueId> EmitActivation(LowerContext& ctx, AttentionBuilder& build, absl::string_view name, ValueId x) {
   if (name.empty() || name == "none" || name == "identity") return x;
   constexpr std::pair<absl::string_view, absl::string_view> kNames[] = {
@@ -78,7 +111,7 @@ absl::StatusOr<ValueId> EmitActivation(LowerContext& ctx, AttentionBuilder& buil
   };
   const std::string lower = absl::AsciiStrToLower(name);
   for (const auto& [key, type] : kNames) {
-    if (key == lower) return build.Like(type, x);
+    if (key == lower) return EmitNamed(ctx, build, type, x);
   }
   return ctx.node().Error(absl::StrCat("found activation '", name, "', expected one that is known"));
 }

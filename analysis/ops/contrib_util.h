@@ -27,7 +27,11 @@ std::vector<Type> First(const OpContext& ctx, Type type);
 absl::StatusOr<std::vector<Type>> InferFirstLikeInput(const OpContext& ctx);
 
 // x after the activation that attribute `activation` names ("Relu", "gelu", "silu", ...); x itself when there is none.
+// Its parameters (alpha and beta, or the bounds of a Clip) are in `activation_params` or `activation_alpha` and the
+// like.
 absl::StatusOr<ValueId> EmitActivation(LowerContext& ctx, AttentionBuilder& build, absl::string_view name, ValueId x);
+// The node's attributes without those of its activation.
+Attributes WithoutActivation(const OpContext& ctx);
 
 // a + b, shaped like a.
 inline ValueId EmitAdd(AttentionBuilder& build, ValueId a, ValueId b) { return build.Like("Add", a, {b}); }

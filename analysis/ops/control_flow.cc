@@ -2,8 +2,8 @@
 //
 // A body is analysed as one kernel: MACs, FLOPs and transcendentals of its nodes times the trips; of memory, the
 // operands once and what the body reads from outside in every trip (a weight is fetched again unless it stays on chip,
-// which the kernel does not say; it counts once, as any operand). If is not here: ResolveShapes replaces it by a
-// branch. The gradient runs the body backwards; nobody has described it, so training reports it as unknown.
+// which the kernel does not say; it counts once, as any operand). An If has the work of the branch that computes more;
+// ResolveShapes replaces it by a branch where no file is to be written.
 
 #include "analysis/ops/control_flow.h"
 
@@ -68,16 +68,21 @@ void AddCaptures(const OpContext& ctx, Kernel& kernel) {
   }
 }
 
+void SetWork(const BodyWork& work, Kernel& kernel) {
+  kernel.known = work.known;
+  kernel.contraction = work.contraction;
+  kernel.macs_per_point = work.macs;
+  kernel.flops_per_point = work.flops;
+  kernel.transcendentals_per_point = work.transcendentals;
+}
+
 absl::StatusOr<Kernel> BodyKernel(const OpContext& ctx) {
   const Attribute* attribute = ctx.attributes().Find("body");
   const auto* body = attribute == nullptr ? nullptr : std::get_if<SubgraphRef>(attribute);
   if (body == nullptr) return ctx.Error("attribute 'body' is missing, expected a graph");
   RS_ASSIGN_OR_RETURN(const BodyWork work, WorkOf(*ctx.graph().subgraphs[body->index]));
-  Kernel kernel{.known = work.known,
-                .contraction = work.contraction,
-                .macs_per_point = work.macs,
-                .flops_per_point = work.flops,
-                .transcendentals_per_point = work.transcendentals};
+  Kernel kernel;
+  SetWork(work, kernel);
   AddLoop(kernel, 't', ctx.attributes().Int(kTripCountAttribute, 1));
   AddWholeInputs(ctx, kernel);
   AddCaptures(ctx, kernel);
@@ -85,25 +90,28 @@ absl::StatusOr<Kernel> BodyKernel(const OpContext& ctx) {
   return kernel;
 }
 
-// Loud, as of an operator without a rule: gradients of the operands, FLOPs unknown.
-absl::Status BodyGradient(GradientContext& ctx) {
-  std::vector<ValueId> inputs;
-  std::vector<int> wanted;
-  std::vector<Type> types;
-  for (size_t j = 0; j < ctx.node().outputs.size(); ++j) {
-    if (ctx.GO(static_cast<int>(j)) != kNoValue) inputs.push_back(ctx.GO(static_cast<int>(j)));
+// Of the branch that computes more.
+absl::StatusOr<Kernel> BranchKernel(const OpContext& ctx) {
+  Kernel kernel;
+  BodyWork most;
+  for (absl::string_view name : {"then_branch", "else_branch"}) {
+    const Attribute* attribute = ctx.attributes().Find(name);
+    const auto* branch = attribute == nullptr ? nullptr : std::get_if<SubgraphRef>(attribute);
+    if (branch == nullptr) return ctx.Error(absl::StrCat("attribute '", name, "' is missing, expected a graph"));
+    RS_ASSIGN_OR_RETURN(const BodyWork work, WorkOf(*ctx.graph().subgraphs[branch->index]));
+    const bool known = most.known && work.known;
+    if (work.Total() > most.Total()) most = work;
+    most.known = known;
   }
-  for (int i = 0; i < ctx.num_inputs(); ++i) {
-    if (ctx.I(i) != kNoValue) inputs.push_back(ctx.I(i));
-    if (!ctx.Needs(i)) continue;
-    wanted.push_back(i);
-    types.push_back(ctx.TypeOf(ctx.I(i)));
-  }
-  if (wanted.empty()) return absl::OkStatus();
-  const std::vector<ValueId> gradients =
-      ctx.EmitMany(absl::StrCat("reusescope::", ctx.node().op.type, "GradUnresolved"), inputs, types);
-  for (size_t i = 0; i < wanted.size(); ++i) ctx.SetGradient(wanted[i], gradients[i]);
-  return absl::OkStatus();
+  SetWork(most, kernel);
+  AddWholeInputs(ctx, kernel);
+  AddCaptures(ctx, kernel);
+  AddWholeOutputs(ctx, kernel);
+  return kernel;
+}
+
+absl::Status SequenceMapGradient(GradientContext&) {
+  return absl::UnimplementedError("a SequenceMap's body is not differentiated; a Loop or Scan is");
 }
 
 }  // namespace
@@ -115,9 +123,10 @@ absl::StatusOr<BodyWork> WorkOf(const Graph& body) {
 }
 
 void RegisterControlFlow(OpRegistry& registry) {
-  for (absl::string_view type : {"Loop", "Scan", "SequenceMap"}) {
-    registry.Add({.type = type, .kernel = BodyKernel, .gradient = BodyGradient});
-  }
+  registry.Add({.type = "If", .kernel = BranchKernel, .gradient = BranchGradient});
+  registry.Add({.type = "Loop", .kernel = BodyKernel, .gradient = LoopGradient});
+  registry.Add({.type = "Scan", .kernel = BodyKernel, .gradient = ScanGradient});
+  registry.Add({.type = "SequenceMap", .kernel = BodyKernel, .gradient = SequenceMapGradient});
 }
 
 }  // namespace reusescope

@@ -14,6 +14,10 @@ struct BodyWork {
   bool known = true;  // every node of it has a rule
   bool contraction = false;
   int64_t macs = 0, flops = 0, transcendentals = 0;
+  // A measure of how much it is; 1 MAC = 2 FLOPs.
+  double Total() const {
+    return 2.0 * static_cast<double>(macs) + static_cast<double>(flops) + static_cast<double>(transcendentals);
+  }
 };
 
 // REQUIRES: the body's shapes are resolved. kOutOfRange when a count exceeds int64.
@@ -21,6 +25,11 @@ absl::StatusOr<BodyWork> WorkOf(const Graph& body);
 
 // Attribute that ResolveShapes sets on a Loop, Scan or SequenceMap: how often the body runs.
 inline constexpr absl::string_view kTripCountAttribute = "reusescope.trips";
+
+// The gradients of If, Loop and Scan (control_flow_gradient.cc).
+absl::Status BranchGradient(GradientContext& ctx);
+absl::Status LoopGradient(GradientContext& ctx);
+absl::Status ScanGradient(GradientContext& ctx);
 
 }  // namespace reusescope
 

@@ -130,14 +130,22 @@ absl::Status PowGradient(GradientContext& ctx) {  // dA = dY e A^(e-1), de = dY 
   return absl::OkStatus();
 }
 
-// The operand that was chosen gets dY: Min, Max.
-absl::Status ChosenGradient(GradientContext& ctx) {
+// The operand that was chosen gets dY, and several that are equal share it: Min, Max.
+absl::Status ChosenGradient(GradientContext& ctx, bool largest) {
+  Attributes attributes;
+  attributes.Set("largest", int64_t{largest});
   for (int i = 0; i < ctx.num_inputs(); ++i) {
     if (!ctx.Needs(i)) continue;
-    ctx.SetGradient(i, ctx.Emit("reusescope::ChosenGrad", {ctx.GO(0), ctx.I(i), ctx.O(0)}, ctx.GradientType(0)));
+    std::vector<ValueId> inputs = {ctx.GO(0), ctx.I(i)};
+    for (int j = 0; j < ctx.num_inputs(); ++j) {
+      if (j != i) inputs.push_back(ctx.I(j));
+    }
+    ctx.SetGradient(i, ctx.Emit("reusescope::ChosenGrad", inputs, ctx.GradientType(0), attributes));
   }
   return absl::OkStatus();
 }
+absl::Status MinGradient(GradientContext& ctx) { return ChosenGradient(ctx, false); }
+absl::Status MaxGradient(GradientContext& ctx) { return ChosenGradient(ctx, true); }
 
 absl::Status MeanGradient(GradientContext& ctx) {  // of n operands: dX_i = dY / n
   for (int i = 0; i < ctx.num_inputs(); ++i) {
@@ -297,8 +305,8 @@ void RegisterArithmetic(OpRegistry& registry) {
   add({.type = "Pow", .transcendentals = 1, .kernel = PowKernel, .gradient = PowGradient, .eager_saves = PowSaves});
   add({.type = "Sum", .kernel = VariadicKernel, .gradient = AddGradient});
   add({.type = "Mean", .flops = 1, .kernel = VariadicKernel, .gradient = MeanGradient});
-  add({.type = "Min", .kernel = VariadicKernel, .gradient = ChosenGradient, .eager_saves = SavesBothInputs});
-  add({.type = "Max", .kernel = VariadicKernel, .gradient = ChosenGradient, .eager_saves = SavesBothInputs});
+  add({.type = "Min", .kernel = VariadicKernel, .gradient = MinGradient, .eager_saves = SavesBothInputs});
+  add({.type = "Max", .kernel = VariadicKernel, .gradient = MaxGradient, .eager_saves = SavesBothInputs});
   add({.type = "Clip", .flops = 2, .gradient = ClipGradient, .differentiable_inputs = 1, .eager_saves = SavesInput});
   for (absl::string_view type : {"Floor", "Ceil", "Round", "Sign"}) {
     add({.type = type, .flops = 1, .not_differentiable = kPiecewiseConstant});
@@ -327,7 +335,7 @@ void RegisterArithmeticGradients(OpRegistry& registry) {
       {"DivGradDivisor", 2, 1, DivGradDivisorBody},
       {"PowGradBase", 3, 1, PowGradBaseBody},
       {"PowGradExponent", 2, 1, PowGradExponentBody},
-      {"ChosenGrad", 1, 0, ChosenGradBody},
+      {"ChosenGrad", 3, 0, ChosenGradBody},
       {"Scale", 1, 0, ScaleBody},
       {"WhereGrad", 1, 0, WhereGradBody},
       {"ClipGrad", 2, 0, ClipGradBody},

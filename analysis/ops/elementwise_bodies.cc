@@ -146,8 +146,19 @@ absl::Status PowGradExponentBody(BodyBuilder& body) {  // dY, Y, A: A = 0 counts
   return absl::OkStatus();
 }
 
-absl::Status ChosenGradBody(BodyBuilder& body) {  // dY, X_i, Y
-  body.Out(0, body.Where(body.Equal(body.In(1), body.In(2)), body.In(0), 0.0));
+// dY, X_i, the other operands: dY where none of them is better, divided by how many are as good.
+absl::Status ChosenGradBody(BodyBuilder& body) {
+  const Expr dy = body.In(0), x = body.In(1);
+  const bool largest = body.attributes().Int("largest", 1) != 0;
+  Expr share = dy;
+  Expr equal;
+  for (int i = 2; i < body.node().num_inputs(); ++i) {
+    const Expr other = body.In(i);
+    share = body.Where(largest ? body.Less(x, other) : body.Greater(x, other), 0.0, share);
+    const Expr tie = body.Cast(body.Equal(x, other), body.DTypeOf(dy));
+    equal = equal ? equal + tie : tie;
+  }
+  body.Out(0, equal ? share / (equal + 1.0) : share);
   return absl::OkStatus();
 }
 

@@ -216,8 +216,8 @@ void RegisterGradients(OpRegistry& registry) {
       Gradient("ScatterElementsReduceUpdatesGrad", 3, SweepKernel, ScatterElementsReduceUpdatesGradBody),
       Gradient("ScatterNDReduceDataGrad", 3, SweepKernel, ScatterNDReduceDataGradBody),
       Gradient("ScatterNDReduceUpdatesGrad", 3, SweepKernel, ScatterNDReduceUpdatesGradBody),
-      Gradient("TensorScatterPastGrad", 0, CopyKernel),
-      Gradient("TensorScatterUpdateGrad", 0, CopyKernel),
+      Gradient("TensorScatterPastGrad", 0, CopyKernel, TensorScatterPastGradBody),
+      Gradient("TensorScatterUpdateGrad", 0, CopyKernel, TensorScatterUpdateGradBody),
   };
   for (const OpSemantics& row : rows) registry.Add(row);
 }

@@ -139,4 +139,35 @@ absl::Status ScatterNDReduceUpdatesGradBody(BodyBuilder& body) {
   return absl::OkStatus();
 }
 
+namespace {
+
+// For every element of the update, its position along the axis of the cache, [shape of the update].
+Expr WrittenPositions(BodyBuilder& body, const Shape& update, int64_t axis) {
+  Shape along(update.size(), 1), rows(update.size(), 1);
+  along[axis] = update[axis];
+  rows[0] = update[0];
+  Expr at = body.Reshape(body.Ints(Range(update[axis])), along);
+  if (body.In(1)) at = at + body.Reshape(body.Cast(body.In(1), DType::kInt64), rows);
+  if (body.attributes().String("mode", "linear") == "circular")
+    at = body.Op("Mod", {at, body.Int(body.InShape(0)[axis])});
+  return body.Expand(at, update);
+}
+
+}  // namespace
+
+absl::Status TensorScatterPastGradBody(BodyBuilder& body) {  // dY, where rows were written
+  const Shape& update = body.forward().InShape(1);
+  const int64_t axis = AxisOf(body.node(), -2, static_cast<int>(update.size()));
+  const Expr zeros = body.Zeros(body.DTypeOf(body.In(0)), update);
+  body.Out(0, body.Op("ScatterElements", {body.In(0), WrittenPositions(body, update, axis), zeros}, Along(axis)));
+  return absl::OkStatus();
+}
+
+absl::Status TensorScatterUpdateGradBody(BodyBuilder& body) {  // dY, where rows were written
+  const Shape& update = body.OutShape(0);
+  const int64_t axis = AxisOf(body.node(), -2, static_cast<int>(update.size()));
+  body.Out(0, body.Op("GatherElements", {body.In(0), WrittenPositions(body, update, axis)}, Along(axis)));
+  return absl::OkStatus();
+}
+
 }  // namespace reusescope

@@ -16,7 +16,9 @@
 #define REUSESCOPE_ANALYSIS_OPS_GRADIENT_CONTEXT_H_
 
 #include <functional>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -24,11 +26,28 @@
 
 namespace reusescope {
 
+// A subgraph that computes itself and, after that, its gradients.
+struct SubgraphGradient {
+  std::unique_ptr<Graph> graph;    // a copy, with the same ids, and backward nodes; its outputs are the rule's to set
+  std::vector<ValueId> seeds;      // by output: the value, without producer, that is its gradient; else kNoValue
+  std::vector<ValueId> gradients;  // of what was wanted; kNoValue where no output depends on it
+};
+
+// What Differentiate does for the rules.
+struct GradientHooks {
+  std::function<bool(ValueId)> needs;
+  std::function<void(ValueId, ValueId)> set_gradient;
+  // Of a subgraph of the same graph: gradients of `wanted`, from those of the outputs that are `seeded`.
+  std::function<absl::StatusOr<SubgraphGradient>(const Graph&, absl::Span<const ValueId> wanted,
+                                                 const std::vector<bool>& seeded)>
+      differentiate;
+};
+
 class GradientContext {
  public:
-  // `needs` and `set_gradient` are Differentiate's; `gradient_of_output` has one entry per output of the forward node.
+  // `gradient_of_output` has one entry per output of the forward node.
   GradientContext(Graph& graph, NodeId forward, const OpSemantics& semantics, std::vector<ValueId> gradient_of_output,
-                  std::function<bool(ValueId)> needs, std::function<void(ValueId, ValueId)> set_gradient);
+                  GradientHooks hooks);
 
   // The forward node as its kernel sees it; references into the graph are valid until the next Emit.
   OpContext forward() const { return OpContext(graph_, forward_, semantics_); }
@@ -67,6 +86,25 @@ class GradientContext {
 
   // A constant with known values, for axes and shapes.
   ValueId Constant(absl::string_view suffix, Literal literal);
+  ValueId Zeros(const Type& type);
+
+  // ---- Nodes that own subgraphs (If, Loop, Scan).
+
+  // REQUIRES: the forward node has a graph under attribute `name`.
+  const Graph& Subgraph(absl::string_view name) const;
+  absl::StatusOr<SubgraphGradient> DifferentiateSubgraph(absl::string_view name, absl::Span<const ValueId> wanted,
+                                                         const std::vector<bool>& seeded) const {
+    return hooks_.differentiate(Subgraph(name), wanted, seeded);
+  }
+  // The same of a value that a subgraph reads from outside. Gradients have its very shape.
+  bool NeedsOuter(ValueId value) const { return hooks_.needs(value); }
+  void SetOuterGradient(ValueId value, ValueId gradient) { hooks_.set_gradient(value, gradient); }
+  // Makes the forward Loop or Scan hand out `inner`, a value of its body, of all trips: stacked along a new axis 0.
+  ValueId Stack(ValueId inner);
+  // EmitMany of a node that owns subgraphs, under these attributes; what they captured is found by name.
+  std::vector<ValueId> EmitOwner(absl::string_view op_type, absl::Span<const ValueId> inputs,
+                                 absl::Span<const Type> types, Attributes attributes,
+                                 std::vector<std::pair<std::string, std::unique_ptr<Graph>>> subgraphs);
 
   absl::Status Error(absl::string_view message) const { return forward().Error(message); }
 
@@ -75,8 +113,7 @@ class GradientContext {
   NodeId forward_;
   const OpSemantics& semantics_;
   std::vector<ValueId> go_;
-  std::function<bool(ValueId)> needs_;
-  std::function<void(ValueId, ValueId)> set_gradient_;
+  GradientHooks hooks_;
 };
 
 }  // namespace reusescope

@@ -178,7 +178,7 @@ void RegisterMisc(OpRegistry& registry) {
       {.type = "DFT", .kernel = DftKernel, .not_differentiable = kNobody},
       {.type = "STFT", .kernel = StftKernel, .not_differentiable = kNobody},
       {.type = "MelWeightMatrix", .flops = 1, .kernel = ElementwiseKernel, .not_differentiable = "a constant table"},
-      {.type = "Det", .kernel = DetKernel, .not_differentiable = kNobody},
+      {.type = "Det", .kernel = DetKernel, .not_differentiable = "needs the inverse, which no ONNX operator computes"},
       {.type = "DeformConv", .kernel = DeformConvKernel, .not_differentiable = kNobody, .contraction = true},
       {.type = "BitCast",
        .kernel = NoKernel,

@@ -39,4 +39,21 @@ ValueId AddConstant(Graph& graph, absl::string_view name, Literal literal) {
   return id;
 }
 
+ValueId AddZeros(Graph& graph, absl::string_view base, const Node& like, const Type& type) {
+  ValueId zero = AddConstant(graph, absl::StrCat(base, ".zero"), Literal::Floats({}, {0}));
+  if (type.dtype != DType::kFloat32) {
+    Attributes attributes;
+    attributes.Set("to", static_cast<int64_t>(type.dtype));
+    const ValueId operands[] = {zero};
+    const Type types[] = {Type::Tensor(type.dtype, {})};
+    zero = AddEmittedNode(graph, "Cast", base, like, operands, types, ValueKind::kGradient, std::move(attributes))[0];
+  }
+  const Shape& shape = type.shape;
+  const ValueId sizes = AddConstant(graph, absl::StrCat(base, ".shape"),
+                                    Literal::Ints({static_cast<int64_t>(shape.size())}, {shape.begin(), shape.end()}));
+  const ValueId operands[] = {zero, sizes};
+  const Type types[] = {type};
+  return AddEmittedNode(graph, "Expand", base, like, operands, types, ValueKind::kGradient, {})[0];
+}
+
 }  // namespace reusescope

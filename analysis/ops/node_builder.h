@@ -26,6 +26,9 @@ std::vector<ValueId> AddEmittedNode(Graph& graph, absl::string_view op_type, abs
 // Adds a constant with known values.
 ValueId AddConstant(Graph& graph, absl::string_view name, Literal literal);
 
+// Zeros of that tensor type, made by nodes like those of AddEmittedNode.
+ValueId AddZeros(Graph& graph, absl::string_view base, const Node& like, const Type& type);
+
 }  // namespace reusescope
 
 #endif  // REUSESCOPE_ANALYSIS_OPS_NODE_BUILDER_H_

@@ -151,6 +151,14 @@ absl::Status GlobalMaxPoolGradient(GradientContext& ctx) {
   return ScatterToIndices(ctx, ctx.SaveOutput("indices", IndicesType(ctx)));
 }
 
+absl::Status MaxRoiPoolGradient(GradientContext& ctx) {  // as above; a window of nothing has no index
+  if (!ctx.Needs(0)) return absl::OkStatus();
+  const ValueId indices = ctx.SaveOutput("indices", IndicesType(ctx));
+  const Type type = ctx.TypeOf(ctx.I(0));
+  ctx.SetGradient(0, ctx.Emit("reusescope::MaxRoiPoolGrad", {ctx.GO(0), indices}, type));
+  return absl::OkStatus();
+}
+
 absl::Status AveragePoolGradient(GradientContext& ctx) {
   if (!ctx.Needs(0)) return absl::OkStatus();
   const Type type = ctx.TypeOf(ctx.I(0));
@@ -239,6 +247,12 @@ void RegisterGradients(OpRegistry& registry) {
        .body = MaxPoolGradBody,
        .not_differentiable = kIsGradient},
       {.domain = kReuseScopeDomain,
+       .type = "MaxRoiPoolGrad",
+       .flops = 1,
+       .kernel = SweepKernel,
+       .body = MaxRoiPoolGradBody,
+       .not_differentiable = kIsGradient},
+      {.domain = kReuseScopeDomain,
        .type = "AveragePoolGrad",
        .flops = 1,
        .kernel = PoolGradKernel,
@@ -295,7 +309,8 @@ void RegisterPooling(OpRegistry& registry) {
        .eager_saves = LpPoolSaves},
       {.type = "MaxRoiPool",
        .kernel = MaxRoiPoolKernel,
-       .gradient = GlobalMaxPoolGradient,
+       .gradient = MaxRoiPoolGradient,
+       .body = MaxRoiPoolBody,
        .differentiable_inputs = 0b1,
        .eager_saves = MaxPoolSaves},
       {.type = "MaxUnpool",

@@ -183,7 +183,7 @@ void RegisterResampling(OpRegistry& registry) {
       Gradient("ResizeGrad", ResizeGradKernel, ResizeGradBody),
       Gradient("GridSampleGrad", GridSampleGradKernel, GridSampleGradBody),
       Gradient("GridSampleGridGrad", GridSampleGradKernel, GridSampleGridGradBody),
-      Gradient("RoiAlignGrad", RoiAlignGradKernel),
+      Gradient("RoiAlignGrad", RoiAlignGradKernel, RoiAlignGradBody),
       Gradient("Col2ImGrad", CopyKernel, Col2ImGradBody),
   };
   for (const OpSemantics& row : rows) registry.Add(row);

@@ -1,5 +1,8 @@
 #include "analysis/transform/differentiate.h"
 
+#include <algorithm>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -7,6 +10,8 @@
 #include "analysis/ops/gradient_context.h"
 #include "analysis/ops/node_builder.h"
 #include "analysis/ops/op_semantics.h"
+#include "analysis/transform/gradient_path.h"
+#include "analysis/transform/recognize.h"
 
 namespace reusescope {
 namespace {
@@ -18,37 +23,31 @@ bool CarriesGradient(const Value& value) {
   return IsFloatingPoint(value.type.dtype) && (value.type.IsTensor() || value.type.form == Type::Form::kSequence);
 }
 
+absl::StatusOr<SubgraphGradient> DifferentiateSubgraph(const Graph& subgraph, absl::Span<const ValueId> wanted,
+                                                       const std::vector<bool>& seeded);
+
 class Differentiator {
  public:
-  Differentiator(TrainingGraph& training, bool inputs) : training_(training), graph_(training.graph), inputs_(inputs) {}
+  // `wanted`, by value: the values without producer that gradients are asked for.
+  Differentiator(Graph& graph, std::vector<bool> wanted) : graph_(graph), needs_(std::move(wanted)) { FindNeeded(); }
 
+  bool Needs(ValueId id) const { return id < static_cast<ValueId>(needs_.size()) && needs_[id]; }
+  ValueId gradient_of(ValueId id) const { return gradient_of_[id]; }
+  void SetGradient(ValueId id, ValueId gradient) { gradient_of_[id] = gradient; }
+
+  // From the gradients that were set on to all that is needed.
   absl::Status Run() {
-    FindNeeded();
     const std::vector<NodeId> forward = graph_.order;
-    RS_RETURN_IF_ERROR(Seed());
-    for (auto it = forward.rbegin(); it != forward.rend(); ++it) {
-      RS_RETURN_IF_ERROR(Visit(*it));
-    }
-    training_.gradient_of = gradient_of_;
-    training_.gradient_of.resize(graph_.values.size(), kNoValue);
-    CollectStash();
+    for (auto it = forward.rbegin(); it != forward.rend(); ++it) RS_RETURN_IF_ERROR(Visit(*it));
     return absl::OkStatus();
   }
 
  private:
   const OpSemantics* SemanticsOf(NodeId id) const { return OpRegistry::Get().Find(graph_.node(id).op); }
 
-  bool Needs(ValueId id) const { return id < static_cast<ValueId>(needs_.size()) && needs_[id]; }
-
-  // A value needs a gradient if a parameter reaches it through differentiable operands.
+  // A value needs a gradient if one that is wanted reaches it through differentiable operands.
   void FindNeeded() {
-    needs_.assign(graph_.values.size(), false);
     gradient_of_.assign(graph_.values.size(), kNoValue);
-    for (ValueId id = 0; id < static_cast<ValueId>(graph_.values.size()); ++id) {
-      const ValueKind kind = graph_.value(id).kind;
-      const bool wanted = kind == ValueKind::kParameter || (inputs_ && kind == ValueKind::kInput);
-      needs_[id] = wanted && IsFloatTensor(graph_.value(id));
-    }
     for (NodeId id : graph_.order) {
       const Node& node = graph_.node(id);
       const OpSemantics* semantics = SemanticsOf(id);
@@ -59,35 +58,11 @@ class Differentiator {
         const bool differentiable = i >= 32 || (mask >> i & 1u) != 0;
         reached = reached || (differentiable && node.inputs[i] != kNoValue && needs_[node.inputs[i]]);
       }
+      for (ValueId capture : node.captures) reached = reached || needs_[capture];
       for (ValueId output : node.outputs) {
         if (output != kNoValue) needs_[output] = reached && CarriesGradient(graph_.value(output));
       }
     }
-  }
-
-  absl::Status Seed() {
-    if (training_.loss != kNoValue) {
-      if (!Needs(training_.loss)) return NothingToTrain(graph_.value(training_.loss).name);
-      const Type type = graph_.value(training_.loss).type;
-      gradient_of_[training_.loss] = AddConstant(graph_, "seed.loss", Literal::Floats({}, {1.0}, type.dtype));
-      return absl::OkStatus();
-    }
-    for (ValueId output : graph_.outputs) {
-      if (!Needs(output) || gradient_of_[output] != kNoValue) continue;
-      const ValueId seed = graph_.AddValue(absl::StrCat("seed.", graph_.value(output).name), graph_.value(output).type,
-                                           ValueKind::kInput);
-      training_.seeds.push_back(seed);
-      graph_.inputs.push_back(seed);
-      gradient_of_[output] = seed;
-    }
-    return training_.seeds.empty() ? NothingToTrain("any output") : absl::OkStatus();
-  }
-
-  static absl::Status NothingToTrain(absl::string_view target) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("no parameter reaches ", target,
-                     " through differentiable operators, so there is nothing to train; "
-                     "--mode=inference analyses the forward pass alone, --train REGEX chooses parameters"));
   }
 
   absl::Status Visit(NodeId id) {
@@ -100,12 +75,15 @@ class Differentiator {
     }
     if (!any) return absl::OkStatus();
     const OpSemantics* semantics = SemanticsOf(id);
-    if (semantics == nullptr) return EmitUnknown(id, gradients);
+    if (semantics == nullptr) return EmitUnknown(id, gradients, "has no gradient rule");
     if (semantics->gradient == nullptr) return absl::OkStatus();
-    GradientContext context(
-        graph_, id, *semantics, std::move(gradients), [this](ValueId value) { return Needs(value); },
-        [this, id](ValueId value, ValueId gradient) { Accumulate(id, value, gradient); });
-    return semantics->gradient(context);
+    const GradientHooks hooks = {
+        .needs = [this](ValueId value) { return Needs(value); },
+        .set_gradient = [this, id](ValueId value, ValueId gradient) { Accumulate(id, value, gradient); },
+        .differentiate = DifferentiateSubgraph};
+    GradientContext context(graph_, id, *semantics, gradients, hooks);
+    const absl::Status status = semantics->gradient(context);
+    return absl::IsUnimplemented(status) ? EmitUnknown(id, gradients, status.message()) : status;
   }
 
   void Accumulate(NodeId forward, ValueId value, ValueId gradient) {
@@ -124,7 +102,7 @@ class Differentiator {
     total = AddEmittedNode(graph_, "Add", base, like, operands, types, ValueKind::kGradient, {})[0];
   }
 
-  absl::Status EmitUnknown(NodeId id, const std::vector<ValueId>& gradients) {
+  absl::Status EmitUnknown(NodeId id, const std::vector<ValueId>& gradients, absl::string_view reason) {
     const Node forward = graph_.node(id);
     std::vector<ValueId> inputs;
     for (ValueId gradient : gradients) {
@@ -132,64 +110,154 @@ class Differentiator {
     }
     std::vector<Type> types;
     std::vector<ValueId> wanted;
-    for (ValueId input : forward.inputs) {
-      if (input == kNoValue) continue;
+    const auto read = [&](ValueId input) {
+      if (input == kNoValue) return;
       inputs.push_back(input);
-      if (!Needs(input)) continue;
+      if (!Needs(input)) return;
       wanted.push_back(input);
       types.push_back(graph_.value(input).type);
-    }
+    };
+    for (ValueId input : forward.inputs) read(input);
+    for (ValueId capture : forward.captures) read(capture);
     if (wanted.empty()) return absl::OkStatus();
-    Node like;
-    like.module = forward.module;
-    like.phase = Phase::kBackward;
-    like.forward_node = id;
+    const Node like{.module = forward.module, .phase = Phase::kBackward, .forward_node = id};
+    Attributes attributes;
+    attributes.Set(kUnknownReason, std::string(reason));
     const std::vector<ValueId> outputs =
         AddEmittedNode(graph_, "reusescope::UnknownGrad", absl::StrCat(forward.name, ".backward"), like, inputs, types,
-                       ValueKind::kGradient, {});
+                       ValueKind::kGradient, std::move(attributes));
     for (size_t i = 0; i < wanted.size(); ++i) Accumulate(id, wanted[i], outputs[i]);
     return absl::OkStatus();
   }
 
-  // Forward values (and inputs of the model) that backward reads. What lives anyway is not stash.
-  void CollectStash() {
-    std::vector<NodeId> first_reader(graph_.values.size(), kNoNode);
-    for (NodeId id : graph_.order) {
-      if (graph_.node(id).phase != Phase::kBackward) continue;
-      for (ValueId input : graph_.node(id).inputs) {
-        if (input != kNoValue && first_reader[input] == kNoNode) first_reader[input] = id;
-      }
-    }
-    const auto add = [&](ValueId value) {
-      if (value != kNoValue && first_reader[value] != kNoNode) training_.stash.push_back({value, first_reader[value]});
-    };
-    for (ValueId input : graph_.inputs) {
-      if (graph_.value(input).kind == ValueKind::kInput && !IsSeed(input)) add(input);
-    }
-    for (NodeId id : graph_.order) {
-      if (graph_.node(id).phase != Phase::kForward) break;
-      for (ValueId output : graph_.node(id).outputs) {
-        if (output != kNoValue && graph_.value(output).kind == ValueKind::kActivation) add(output);
-      }
-    }
-  }
-
-  bool IsSeed(ValueId id) const {
-    for (ValueId seed : training_.seeds) {
-      if (seed == id) return true;
-    }
-    return false;
-  }
-
-  TrainingGraph& training_;
   Graph& graph_;
-  const bool inputs_;
   std::vector<bool> needs_;           // by value of the forward graph
   std::vector<ValueId> gradient_of_;  // by value of the forward graph
 };
 
+// Where gradients end: the last node with a needed operand whose operator has none.
+std::string Obstacle(const Graph& graph, const Differentiator& differentiator) {
+  for (auto it = graph.order.rbegin(); it != graph.order.rend(); ++it) {
+    const Node& node = graph.node(*it);
+    const OpSemantics* semantics = OpRegistry::Get().Find(node.op);
+    const bool reached = std::any_of(node.inputs.begin(), node.inputs.end(),
+                                     [&](ValueId id) { return id != kNoValue && differentiator.Needs(id); });
+    if (!reached || semantics == nullptr || semantics->gradient != nullptr) continue;
+    return absl::StrCat("; gradients end at node '", node.name, "' (", OpKeyString(node.op),
+                        "): ", semantics->not_differentiable, "; ", PathFromOutput(graph, *it, /*any_value=*/true));
+  }
+  return "";
+}
+
+absl::Status NothingToTrain(absl::string_view target, const Graph& graph, const Differentiator& differentiator) {
+  return absl::FailedPreconditionError(
+      absl::StrCat("no parameter reaches ", target, " through differentiable operators, so there is nothing to train",
+                   Obstacle(graph, differentiator),
+                   "; --mode=inference analyses the forward pass alone, --train REGEX chooses parameters"));
+}
+
+// The gradient of the loss, or of every output a seed that is fed.
+absl::Status Seed(TrainingGraph& training, Differentiator& differentiator) {
+  Graph& graph = training.graph;
+  if (training.loss != kNoValue) {
+    if (!differentiator.Needs(training.loss)) {
+      return NothingToTrain(graph.value(training.loss).name, graph, differentiator);
+    }
+    const Type type = graph.value(training.loss).type;
+    differentiator.SetGradient(training.loss, AddConstant(graph, "seed.loss", Literal::Floats({}, {1.0}, type.dtype)));
+    return absl::OkStatus();
+  }
+  for (ValueId output : graph.outputs) {
+    if (!differentiator.Needs(output) || differentiator.gradient_of(output) != kNoValue) continue;
+    const ValueId seed =
+        graph.AddValue(absl::StrCat("seed.", graph.value(output).name), graph.value(output).type, ValueKind::kInput);
+    training.seeds.push_back(seed);
+    graph.inputs.push_back(seed);
+    differentiator.SetGradient(output, seed);
+  }
+  return training.seeds.empty() ? NothingToTrain("any output", graph, differentiator) : absl::OkStatus();
+}
+
+// Forward values (and inputs of the model) that backward reads. What lives anyway is not stash.
+void CollectStash(TrainingGraph& training) {
+  const Graph& graph = training.graph;
+  std::vector<NodeId> first_reader(graph.values.size(), kNoNode);
+  for (NodeId id : graph.order) {
+    if (graph.node(id).phase != Phase::kBackward) continue;
+    const auto read = [&](ValueId value) {
+      if (value != kNoValue && first_reader[value] == kNoNode) first_reader[value] = id;
+    };
+    for (ValueId input : graph.node(id).inputs) read(input);
+    for (ValueId capture : graph.node(id).captures) read(capture);
+  }
+  const auto add = [&](ValueId value) {
+    if (value != kNoValue && first_reader[value] != kNoNode) training.stash.push_back({value, first_reader[value]});
+  };
+  const auto& seeds = training.seeds;
+  for (ValueId input : graph.inputs) {
+    const bool seed = std::find(seeds.begin(), seeds.end(), input) != seeds.end();
+    if (graph.value(input).kind == ValueKind::kInput && !seed) add(input);
+  }
+  for (NodeId id : graph.order) {
+    if (graph.node(id).phase != Phase::kForward) break;
+    for (ValueId output : graph.node(id).outputs) {
+      if (output != kNoValue && graph.value(output).kind == ValueKind::kActivation) add(output);
+    }
+  }
+}
+
+// Outputs that the body does not compute, or hands out twice, get a node of their own.
+void SeparateOutputs(Graph& graph) {
+  std::vector<bool> taken(graph.values.size(), false);
+  for (ValueId& output : graph.outputs) {
+    if (graph.value(output).producer != kNoNode && !taken[output]) {
+      taken[output] = true;
+      continue;
+    }
+    const ValueId operands[] = {output};
+    const Type types[] = {graph.value(output).type};
+    output = AddEmittedNode(graph, "Identity", "output", Node{}, operands, types, ValueKind::kActivation, {})[0];
+  }
+}
+
+absl::StatusOr<SubgraphGradient> DifferentiateSubgraph(const Graph& subgraph, absl::Span<const ValueId> wanted,
+                                                       const std::vector<bool>& seeded) {
+  SubgraphGradient result{.graph = subgraph.Clone()};
+  Graph& graph = *result.graph;
+  SeparateOutputs(graph);
+  RS_RETURN_IF_ERROR(LowerComposites(graph));
+  std::vector<bool> wanted_flags(graph.values.size(), false);
+  for (ValueId id : wanted) wanted_flags[id] = true;
+  Differentiator differentiator(graph, std::move(wanted_flags));
+  const std::vector<ValueId> outputs = graph.outputs;
+  for (size_t j = 0; j < outputs.size(); ++j) {
+    result.seeds.push_back(kNoValue);
+    if (!seeded[j] || !differentiator.Needs(outputs[j])) continue;
+    result.seeds[j] = graph.AddValue(absl::StrCat("seed.", j), graph.value(outputs[j]).type, ValueKind::kInput);
+    differentiator.SetGradient(outputs[j], result.seeds[j]);
+  }
+  RS_RETURN_IF_ERROR(differentiator.Run());
+  for (ValueId id : wanted) result.gradients.push_back(differentiator.gradient_of(id));
+  return result;
+}
+
 }  // namespace
 
-absl::Status Differentiate(TrainingGraph& training, bool inputs) { return Differentiator(training, inputs).Run(); }
+absl::Status Differentiate(TrainingGraph& training, bool inputs) {
+  Graph& graph = training.graph;
+  std::vector<bool> wanted;
+  for (const Value& value : graph.values) {
+    const bool asked = value.kind == ValueKind::kParameter || (inputs && value.kind == ValueKind::kInput);
+    wanted.push_back(asked && IsFloatTensor(value));
+  }
+  const size_t count = graph.values.size();
+  Differentiator differentiator(graph, std::move(wanted));
+  RS_RETURN_IF_ERROR(Seed(training, differentiator));
+  RS_RETURN_IF_ERROR(differentiator.Run());
+  training.gradient_of.assign(graph.values.size(), kNoValue);
+  for (size_t id = 0; id < count; ++id) training.gradient_of[id] = differentiator.gradient_of(static_cast<ValueId>(id));
+  CollectStash(training);
+  return absl::OkStatus();
+}
 
 }  // namespace reusescope

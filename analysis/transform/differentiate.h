@@ -6,8 +6,8 @@
 // is the stash.
 //
 // An operator that its entry calls not differentiable stops the gradient, as detach() does. An operator without an
-// entry gets "reusescope::UnknownGrad", a kernel that reads its inputs and the incoming gradients, writes the gradients
-// that are needed, and whose FLOPs are unknown: coverage says so.
+// entry, or whose rule does not cover the form at hand, gets "reusescope::UnknownGrad", a kernel that reads its inputs
+// and the incoming gradients, writes the gradients that are needed, and whose FLOPs are unknown: coverage says so.
 //
 // With `inputs`, the model's floating-point inputs are differentiated for as well.
 //
@@ -20,6 +20,9 @@
 #include "analysis/ir/training_graph.h"
 
 namespace reusescope {
+
+// Attribute of an UnknownGrad: why nobody described it, to go on after "node 'n' (Op-1) ".
+inline constexpr absl::string_view kUnknownReason = "reusescope.reason";
 
 // REQUIRES: resolved types; `training.loss` as AttachLoss left it.
 absl::Status Differentiate(TrainingGraph& training, bool inputs = false);

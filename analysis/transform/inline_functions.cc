@@ -8,6 +8,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
+#include "analysis/ir/subgraphs.h"
 
 namespace reusescope {
 namespace {
@@ -108,11 +109,7 @@ class Splicer {
 
   absl::Status MapCaptured() {
     if (body_.captured.empty()) return absl::OkStatus();
-    absl::flat_hash_map<absl::string_view, ValueId> outer;
-    for (ValueId id : call().captures) outer.emplace(graph_.value(id).name, id);
-    for (ValueId id : call().inputs) {
-      if (id != kNoValue) outer.emplace(graph_.value(id).name, id);
-    }
+    const auto outer = OuterValues(graph_, call());
     for (ValueId id : body_.captured) {
       const auto it = outer.find(body_.value(id).name);
       if (it == outer.end()) {
@@ -130,6 +127,8 @@ class Splicer {
     const Value& from = body_.value(id);
     Value value = from;
     value.name = names_.Make(absl::StrCat(call().name, "/", from.name));
+    const bool constant = from.producer != kNoNode && body_.node(from.producer).inputs.empty();
+    if (constant && value.payload_of.empty()) value.payload_of = from.name;
     value.producer = kNoNode;
     value.literal = -1;
     graph_.values.push_back(std::move(value));

@@ -12,7 +12,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "analysis/ir/status_util.h"
+#include "analysis/ir/subgraphs.h"
 #include "analysis/ops/body_builder.h"
+#include "analysis/ops/control_flow.h"
+#include "analysis/schema/node_inference.h"
+#include "analysis/transform/differentiate.h"
+#include "analysis/transform/gradient_path.h"
+#include "analysis/transform/plain_scans.h"
 
 namespace reusescope {
 namespace {
@@ -37,9 +43,11 @@ class Executable {
   }
 
   absl::StatusOr<Model> Run() {
+    NoteCaptures(graph_);
     AddOutputs();
     RestoreFoldedNodes();
-    for (NodeId id : graph_.order) RS_RETURN_IF_ERROR(CallFunction(id));
+    MakeScansPlain(graph_);
+    RS_RETURN_IF_ERROR(CallFunctions(graph_));
     if (!missing_.empty()) return Missing();
     AddInputs();
     MakeNamesUnique();
@@ -156,63 +164,57 @@ class Executable {
 
   // ---- Functions.
 
-  bool NeedsFunction(const Node& node) const {
-    return node.op.domain == kReuseScopeDomain || node.saved_outputs > 0 ||
-           (node.op.domain.empty() && node.op.since_version > std::max(opset_, kExecutableOpset));
+  bool NeedsFunction(const Node& node) {
+    if (node.op.domain == kReuseScopeDomain || node.saved_outputs > 0) return true;
+    if (!node.op.domain.empty()) return false;
+    const OpSemantics* semantics = OpRegistry::Get().Find(node.op);
+    const bool unknown = semantics != nullptr && semantics->body != nullptr && !Exists(node.op.type);
+    return unknown || node.op.since_version > std::max(opset_, kExecutableOpset);
   }
 
-  absl::Status CallFunction(NodeId id) {
-    const Node& node = graph_.node(id);
-    if (!NeedsFunction(node)) return absl::OkStatus();
-    const OpSemantics* semantics = OpRegistry::Get().Find(node.op);
-    if (semantics == nullptr) return NoGradientRule(node);
-    if (semantics->body == nullptr) {
-      missing_[OpKeyString(node.op)].push_back(node.name);
-      return absl::OkStatus();
+  // Whether the model's opset has the operator: lowering and recognition emit newer ones too.
+  bool Exists(const std::string& type) {
+    const auto [it, fresh] = exists_.try_emplace(type, true);
+    if (fresh) it->second = SchemaSinceVersion({.domain = "", .type = type, .since_version = opset_}).has_value();
+    return it->second;
+  }
+
+  absl::Status CallFunctions(Graph& graph) {
+    for (NodeId id : graph.order) {
+      RS_RETURN_IF_ERROR(CallFunction(graph, id));
+      absl::Status status;
+      ForEachSubgraph(graph.node(id), [&](int index) { status.Update(CallFunctions(*graph.subgraphs[index])); });
+      if (!status.ok()) return Annotate(status, absl::StrCat("in the body of '", graph.node(id).name, "'"));
     }
-    BodyBuilder builder(graph_, id, *semantics);
-    RS_RETURN_IF_ERROR(semantics->body(builder));
-    // Not under an operator's own name: ONNX's evaluator would check the call against that operator's schema.
-    const std::string name = node.op.domain.empty() ? absl::StrCat(node.op.type, "Forward") : node.op.type;
-    calls_.emplace_back(id, FunctionFor(name, builder.Take()));
     return absl::OkStatus();
   }
 
-  // What Differentiate emitted for an operator without an entry: nothing tells its gradient.
-  absl::Status NoGradientRule(const Node& node) const {
-    const NodeId forward = node.forward_node;
-    const Node& unknown = forward == kNoNode ? node : graph_.node(forward);
-    return absl::UnimplementedError(absl::StrCat("node '", unknown.name, "' (", OpKeyString(unknown.op),
-                                                 ") has no gradient rule; it is reached from the output by ",
-                                                 PathFromOutput(forward)));
-  }
-
-  // The nodes from a graph output back to `id`, by way of gradients: "'fc' (Gemm-13), 'head' (Foo-1)".
-  std::string PathFromOutput(NodeId id) const {
-    const Uses uses(graph_);
-    std::vector<std::string> steps;
-    absl::flat_hash_set<NodeId> seen;
-    while (id != kNoNode && seen.insert(id).second) {
-      steps.push_back(absl::StrCat("'", graph_.node(id).name, "' (", OpKeyString(graph_.node(id).op), ")"));
-      NodeId next = kNoNode;
-      for (ValueId output : graph_.node(id).outputs) {
-        if (output == kNoValue || next != kNoNode) continue;
-        for (NodeId reader : uses.of(output)) {
-          if (graph_.node(reader).phase == Phase::kForward && CarriesGradient(reader)) next = reader;
-        }
-      }
-      id = next;
+  absl::Status CallFunction(Graph& graph, NodeId id) {
+    const Node& node = graph.node(id);
+    if (!NeedsFunction(node)) return absl::OkStatus();
+    const OpSemantics* semantics = OpRegistry::Get().Find(node.op);
+    if (semantics == nullptr) return NoGradientRule(graph, node);
+    if (semantics->body == nullptr) {
+      auto& missing = missing_[OpKeyString(node.op)];
+      ++missing.nodes;
+      if (missing.nodes == 1) missing.example = node.name;
+      return absl::OkStatus();
     }
-    std::reverse(steps.begin(), steps.end());
-    return absl::StrJoin(steps, ", ");
+    BodyBuilder builder(graph, id, *semantics);
+    RS_RETURN_IF_ERROR(semantics->body(builder));
+    // Not under an operator's own name: ONNX's evaluator would check the call against that operator's schema.
+    const std::string name = node.op.domain.empty() ? absl::StrCat(node.op.type, "Forward") : node.op.type;
+    calls_.push_back({&graph, id, FunctionFor(name, builder.Take())});
+    return absl::OkStatus();
   }
 
-  bool CarriesGradient(NodeId id) const {
-    const auto& outputs = graph_.node(id).outputs;
-    return std::any_of(outputs.begin(), outputs.end(), [&](ValueId output) {
-      return output != kNoValue && output < static_cast<ValueId>(gradient_of_.size()) &&
-             gradient_of_[output] != kNoValue;
-    });
+  // What Differentiate emitted where nothing tells the gradient.
+  absl::Status NoGradientRule(const Graph& graph, const Node& node) const {
+    const NodeId forward = node.forward_node;
+    const Node& unknown = forward == kNoNode ? node : graph.node(forward);
+    return absl::UnimplementedError(absl::StrCat("node '", unknown.name, "' (", OpKeyString(unknown.op), ") ",
+                                                 node.attributes.String(kUnknownReason, "has no gradient rule"), "; ",
+                                                 PathFromOutput(graph, forward)));
   }
 
   // The name of a function with that body, a new one if there is none.
@@ -232,37 +234,75 @@ class Executable {
   absl::Status Missing() const {
     return absl::UnimplementedError(absl::StrCat("cannot be written as standard ONNX operators: ",
                                                  absl::StrJoin(missing_, ", ", [](std::string* out, const auto& entry) {
-                                                   absl::StrAppend(out, entry.first, " (", entry.second.size(),
-                                                                   " nodes, for example '", entry.second[0], "')");
+                                                   absl::StrAppend(out, entry.first, " (", entry.second.nodes,
+                                                                   " nodes, for example '", entry.second.example, "')");
                                                  })));
   }
 
   // ---- Names. Values that the program introduced may be called like values of the file.
 
   void MakeNamesUnique() {
-    for (const auto& [id, function] : calls_) {
-      Node& node = graph_.node(id);
-      node.op = {.domain = std::string(kReuseScopeDomain), .type = function, .since_version = 1};
+    for (const Call& call : calls_) {
+      Node& node = call.graph->node(call.id);
+      node.op = {.domain = std::string(kReuseScopeDomain), .type = call.function, .since_version = 1};
       node.attributes = {};
       node.outputs.erase(std::remove(node.outputs.begin(), node.outputs.end(), kNoValue), node.outputs.end());
     }
-    absl::flat_hash_set<std::string> taken;
-    absl::flat_hash_set<ValueId> done;
+    NameValues(graph_);
+    for (const Capture& each : captures_) each.subgraph->value(each.inner).name = each.graph->value(each.outer).name;
+  }
+
+  // Over all graphs: subgraphs see the names around them.
+  void NameValues(Graph& graph) {
+    absl::flat_hash_set<ValueId> done(graph.captured.begin(), graph.captured.end());
     const auto visit = [&](ValueId id) {
       if (id == kNoValue || !done.insert(id).second) return;
-      std::string& name = graph_.value(id).name;
+      std::string& name = graph.value(id).name;
       const std::string original = name;
-      for (int i = 2; !taken.insert(name).second; ++i) name = absl::StrCat(original, ".", i);
-      if (name != original && graph_.value(id).payload_of.empty()) graph_.value(id).payload_of = original;
+      for (int i = 2; !taken_.insert(name).second; ++i) name = absl::StrCat(original, ".", i);
+      if (name != original && graph.value(id).payload_of.empty()) graph.value(id).payload_of = original;
     };
-    for (ValueId id : graph_.inputs) visit(id);
-    for (ValueId id : graph_.outputs) visit(id);
-    for (NodeId id : graph_.order) {
-      for (ValueId input : graph_.node(id).captures) visit(input);
-      for (ValueId input : graph_.node(id).inputs) visit(input);
-      for (ValueId output : graph_.node(id).outputs) visit(output);
+    for (ValueId id : graph.inputs) visit(id);
+    for (ValueId id : graph.outputs) visit(id);
+    for (NodeId id : graph.order) {
+      Node& node = graph.node(id);
+      for (ValueId input : node.captures) visit(input);
+      for (ValueId input : node.inputs) visit(input);
+      for (ValueId output : node.outputs) visit(output);
+      ForEachSubgraph(node, [&](int index) { NameValues(*graph.subgraphs[index]); });
+      node.attributes.Erase(kTripCountAttribute);
     }
   }
+
+  // Which outer value a captured one is, from outside in: names say it now and change later.
+  void NoteCaptures(Graph& graph) {
+    for (NodeId id : graph.order) {
+      const auto outer = OuterValues(graph, graph.node(id));
+      ForEachSubgraph(graph.node(id), [&](int index) {
+        Graph& subgraph = *graph.subgraphs[index];
+        for (ValueId inner : subgraph.captured) {
+          captures_.push_back({&subgraph, inner, &graph, outer.at(subgraph.value(inner).name)});
+        }
+        NoteCaptures(subgraph);
+      });
+    }
+  }
+
+  struct Call {
+    Graph* graph;
+    NodeId id;
+    std::string function;
+  };
+  struct Capture {
+    Graph* subgraph;
+    ValueId inner;
+    Graph* graph;
+    ValueId outer;
+  };
+  struct MissingBody {
+    int nodes = 0;
+    std::string example;
+  };
 
   Graph graph_;
   std::vector<ValueId> gradient_of_;
@@ -273,8 +313,11 @@ class Executable {
   std::vector<NodeId> maker_;           // by value: the folded node that made it
   std::vector<Function> functions_;
   absl::flat_hash_map<std::string, std::vector<int>> variants_;  // by operator: its functions
-  std::vector<std::pair<NodeId, std::string>> calls_;            // nodes and the functions that they become
-  absl::btree_map<std::string, std::vector<std::string>> missing_;
+  std::vector<Call> calls_;                                      // nodes and the functions that they become
+  std::vector<Capture> captures_;
+  absl::flat_hash_set<std::string> taken_;         // names
+  absl::flat_hash_map<std::string, bool> exists_;  // by type of operator
+  absl::btree_map<std::string, MissingBody> missing_;
 };
 
 }  // namespace

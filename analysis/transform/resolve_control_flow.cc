@@ -12,6 +12,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
+#include "analysis/ir/subgraphs.h"
 #include "analysis/ops/control_flow.h"
 #include "analysis/transform/shape_resolver.h"
 
@@ -42,6 +43,7 @@ Type WithLeading(Type type, size_t axis, int64_t dim) {
 
 const ControlFlowRule* FindControlFlow(const OpKey& op) {
   static constexpr ControlFlowRule kRules[] = {
+      {"If", &ShapeResolver::ResolveBranches},
       {"Loop", &ShapeResolver::ResolveLoop},
       {"Scan", &ShapeResolver::ResolveScan},
       {"SequenceMap", &ShapeResolver::ResolveSequenceMap},
@@ -74,12 +76,7 @@ ShapeResolver::Types ShapeResolver::ResolveBody(NodeId id, Graph& body, absl::Sp
     input.literal = -1;
     if (static_cast<int>(i) == known_true) body.SetLiteral(body.inputs[i], Literal::Ints({}, {1}, DType::kBool));
   }
-  absl::flat_hash_map<absl::string_view, ValueId> outer;
-  const Node& node = graph_.node(id);
-  for (ValueId value : node.captures) outer.emplace(graph_.value(value).name, value);
-  for (ValueId value : node.inputs) {
-    if (value != kNoValue) outer.emplace(graph_.value(value).name, value);
-  }
+  const auto outer = OuterValues(graph_, graph_.node(id));
   for (ValueId captured : body.captured) {
     const auto it = outer.find(body.value(captured).name);
     if (it == outer.end()) {
@@ -110,7 +107,7 @@ const Graph* ShapeResolver::KnownBranch(NodeId id) const {
   return graph->outputs.size() == node.outputs.size() ? graph : nullptr;
 }
 
-absl::StatusOr<const Graph*> ShapeResolver::DearerBranch(NodeId id) {
+absl::StatusOr<std::pair<Graph*, Graph*>> ShapeResolver::Branches(NodeId id) {
   RS_ASSIGN_OR_RETURN(Graph * then_branch, Subgraph(id, "then_branch"));
   RS_ASSIGN_OR_RETURN(Graph * else_branch, Subgraph(id, "else_branch"));
   const size_t count = graph_.node(id).outputs.size();
@@ -118,6 +115,26 @@ absl::StatusOr<const Graph*> ShapeResolver::DearerBranch(NodeId id) {
     return Error(id, absl::StrCat("its branches have ", then_branch->outputs.size(), " and ",
                                   else_branch->outputs.size(), " outputs, expected ", count));
   }
+  return std::make_pair(then_branch, else_branch);
+}
+
+// Both branches, which must agree, as gradients and what follows are made for one shape.
+ShapeResolver::Types ShapeResolver::ResolveBranches(NodeId id) {
+  RS_ASSIGN_OR_RETURN(const auto branches, Branches(id));
+  RS_ASSIGN_OR_RETURN(std::vector<Type> types, ResolveBody(id, *branches.first, {}));
+  RS_ASSIGN_OR_RETURN(const std::vector<Type> others, ResolveBody(id, *branches.second, {}));
+  for (size_t j = 0; j < types.size(); ++j) {
+    if (SameElements(types[j], others[j])) continue;
+    return absl::UnimplementedError(absl::StrCat(Describe(id), "output ", j, " is ", TypeString(types[j]),
+                                                 " by one branch and ", TypeString(others[j]),
+                                                 " by the other, expected the same, as its condition is not known"));
+  }
+  return types;
+}
+
+absl::StatusOr<const Graph*> ShapeResolver::DearerBranch(NodeId id) {
+  RS_ASSIGN_OR_RETURN(const auto branches, Branches(id));
+  const auto [then_branch, else_branch] = branches;
   double work[2] = {};
   absl::Status misfit[2];
   for (int i = 0; i < 2; ++i) {
@@ -142,8 +159,7 @@ absl::StatusOr<double> ShapeResolver::BranchWork(NodeId id, const Graph& branch)
   const std::unique_ptr<Graph> copy = branch.Clone();
   RS_RETURN_IF_ERROR(ResolveBody(id, *copy, {}).status());
   RS_ASSIGN_OR_RETURN(const BodyWork found, WorkOf(*copy));
-  return 2.0 * static_cast<double>(found.macs) + static_cast<double>(found.flops) +
-         static_cast<double>(found.transcendentals);
+  return found.Total();
 }
 
 // What is given for this Loop, else its trip count, which is an upper bound where a condition may end it before; else,

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "analysis/ir/status_util.h"
 #include "analysis/transform/dim_expression.h"
+#include "analysis/transform/hoist_tensors.h"
 #include "analysis/transform/inline_functions.h"
 #include "analysis/transform/rebatch.h"
 #include "analysis/transform/shape_resolver.h"
@@ -288,6 +289,7 @@ bool HasOpenInput(const Graph& graph) {
 
 absl::Status ResolveShapes(Model& model, const ShapeBindings& bindings, std::vector<std::string>& notes) {
   RS_RETURN_IF_ERROR(InlineFunctions(model));
+  HoistTensors(model.graph);
   if (NeedsRebatch(model.graph, bindings)) return ResolveRebatched(model, bindings, notes);
   if (bindings.assume && HasOpenInput(model.graph)) return ResolveAssuming(model, bindings, notes);
   ResolveState state(model, bindings);

@@ -43,6 +43,7 @@ struct ShapeBindings {
   absl::btree_map<std::string, Shape> inputs;
   absl::btree_map<std::string, int64_t> trip_counts;  // of Loops, by node name
   bool assume = false;                                // take what nothing tells, and say so, rather than fail
+  bool keep_branches = false;  // an If whose condition is not known stays, instead of the branch that computes more
 };
 
 absl::Status ResolveShapes(Model& model, const ShapeBindings& bindings, std::vector<std::string>& notes);

@@ -99,10 +99,10 @@ absl::Status ShapeResolver::Visit(NodeId id) {
   if (state_.rebatch != nullptr) RS_RETURN_IF_ERROR(state_.rebatch->Adapt(graph_, id, schedule_));
   if (IsBranch(graph_.node(id).op)) {
     const Graph* branch = KnownBranch(id);
-    if (branch == nullptr) {
+    if (branch == nullptr && !state_.bindings.keep_branches) {
       RS_ASSIGN_OR_RETURN(branch, DearerBranch(id));
     }
-    return VisitBody(id, *branch);
+    if (branch != nullptr) return VisitBody(id, *branch);
   }
   if (const ControlFlowRule* control_flow = FindControlFlow(graph_.node(id).op)) {
     RS_ASSIGN_OR_RETURN(std::vector<Type> types, (this->*control_flow->resolve)(id));

@@ -63,6 +63,9 @@ class ShapeResolver {
   absl::Status Enter(NodeId id, const Graph& body);
 
   // Control flow (resolve_control_flow.cc).
+  Types ResolveBranches(NodeId id);
+  // then_branch and else_branch, with as many outputs as the node has.
+  absl::StatusOr<std::pair<Graph*, Graph*>> Branches(NodeId id);
   Types ResolveLoop(NodeId id);
   Types ResolveScan(NodeId id);
   // The branch of an If whose condition is known, or null.

@@ -4,8 +4,9 @@
 
 Each case is a model of one node in float64. ONNX's reference evaluator runs what was written on random inputs and a
 random output gradient s; along random directions d, <gradient, d> must equal (s . f(x + h d) - s . f(x - h d)) / 2h to
-1e-6 of the larger, f being the reference evaluator on the one-node model itself. One line per failure and one per family;
-exit code 1 if anything fails.
+1e-6 of the larger, f being the reference evaluator on the one-node model itself. Operators that the evaluator lacks (those
+of com.microsoft) run in onnxruntime, in float32 and to 5e-3. One line per failure and one per family; exit code 1 if
+anything fails, or if fewer cases ran than there must be.
 """
 
 import itertools
@@ -19,20 +20,23 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import onnx
 import onnx.reference
+import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 TOLERANCE, STEP = 1e-6, 1e-5
 SINGLE_TOLERANCE, SINGLE_STEP = 5e-3, 1e-2
 DIRECTIONS = 3
 CASES = []  # (family, operator, inputs, attributes, options)
+MINIMUM = 900  # cases of all families together
 
 
 def case(family, operator, *inputs, outputs=1, opset=21, low=-2.0, high=2.0, take=None, single=False, step=None,
-         **attributes):
+         runtime="reference", **attributes):
     """Inputs are shapes (drawn from [low, high], differentiated), arrays (constants), or None (left out). `take`: outputs
     that get a gradient (default: all). `single`: in float32, where the evaluator has no other. `step`: of
-    the differences, where the default would cross an edge."""
-    options = {"outputs": outputs, "opset": opset, "low": low, "high": high, "take": take, "single": single, "step": step}
+    the differences, where the default would cross an edge. `runtime`: "reference", or "onnxruntime" (in float32)."""
+    options = {"outputs": outputs, "opset": opset, "low": low, "high": high, "take": take, "step": step,
+               "single": single or runtime != "reference", "runtime": runtime}
     CASES.append((family, operator, inputs, attributes, options))
 
 
@@ -314,6 +318,11 @@ def attention():
          opset=23)
     case("attention", "Attention", (1, 2, 3, 4), (1, 2, 3, 4), (1, 2, 3, 4), None, (1, 2, 2, 4), (1, 2, 2, 4), is_causal=1,
          outputs=3, opset=23)
+    for mode, version in itertools.product([0, 1, 2, 3], [23, 24]):
+        case("attention", "Attention", (1, 2, 3, 4), (1, 2, 3, 4), (1, 2, 3, 4), (3, 3), outputs=4, take=[0, 3], softcap=1.5,
+             qk_matmul_output_mode=mode, opset=version, low=-1, high=1)
+    case("attention", "Attention", (2, 2, 3, 4), (2, 2, 5, 4), (2, 2, 5, 4), None, None, None, ints(4, 5), opset=24)
+    case("attention", "Attention", (1, 4, 2, 4), (1, 2, 2, 4), (1, 2, 2, 4), (2, 5), (1, 2, 3, 4), (1, 2, 3, 4), outputs=3, opset=24)
     table = np.linspace(-1, 1, 6).reshape(3, 2)
     for interleaved, (shape, heads) in itertools.product([0, 1], [((2, 2, 3, 4), 0), ((2, 3, 8), 2)]):
         attributes = {"interleaved": interleaved} | ({"num_heads": heads} if heads else {})
@@ -323,8 +332,93 @@ def attention():
          single=True, rotary_embedding_dim=2)
 
 
+def caches():
+    """States, caches, boxes, and what ONNX describes by function bodies."""
+    for shape in [(3, 5), (2, 3, 4)]:
+        case("caches", "SwiGLU", shape, shape, opset=28)
+        case("caches", "SwiGLU", shape, shape, opset=28, alpha=1.7)
+    for bias, past, activation in itertools.product([False, True], [False, True], ["none", "silu"]):
+        operands = [(2, 3, 5), (3, 1, 3)] + ([(3,)] if bias else [None] if past else []) + ([(2, 3, 2)] if past else [])
+        case("caches", "CausalConvWithState", *operands, outputs=2, opset=27, activation=activation,
+             single=True)  # ONNX's body computes in float32
+    for rule, (q, kv), past in itertools.product(["linear", "gated", "delta", "gated_delta"], [(2, 2), (4, 2)], [False, True]):
+        operands = [(2, 3, q * 2), (2, 3, kv * 2), (2, 3, kv * 3), (2, kv, 2, 3) if past else None]
+        operands += [(2, 3, kv) if "gated" in rule else None] + ([(2, 3, kv)] if "delta" in rule else [])
+        case("caches", "LinearAttention", *operands, outputs=2, opset=27, q_num_heads=q, kv_num_heads=kv, update_rule=rule,
+             low=-0.8, high=0.8, single=True)
+    for mode, at in itertools.product(["linear", "circular"], [None, ints(1, 2), ints(0, 3)]):
+        if mode == "linear" and at is not None and at.max() > 2:
+            continue
+        case("caches", "TensorScatter", (2, 3, 5, 4), (2, 3, 3, 4), at, opset=24, mode=mode)
+    case("caches", "TensorScatter", (2, 5, 4), (2, 2, 4), ints(3, 0), opset=24, axis=1)
+    boxes = doubles(0.4, 0.7, 5.2, 4.1, 2.0, 1.0, 7.5, 3.0, -1.5, -2.0, 3.3, 6.7).reshape(3, 4)
+    for ratio, how, scale in itertools.product([0, 1, 2], ["half_pixel", "output_half_pixel"], [1.0, 0.6]):
+        case("caches", "RoiAlign", (2, 3, 6, 7), boxes, ints(0, 1, 1), sampling_ratio=ratio, spatial_scale=scale,
+             coordinate_transformation_mode=how, output_height=3, output_width=2, runtime="onnxruntime")
+    case("caches", "RoiAlign", (2, 3, 6, 7), boxes, ints(0, 1, 1), sampling_ratio=2, opset=10, runtime="onnxruntime")
+    windows = np.array([[0, 0, 0, 4, 3], [1, 1, 2, 6, 5], [1, 2, 2, 3, 2]], np.float64)
+    for pooled, scale in [((2, 2), 1.0), ((3, 2), 1.0), ((1, 1), 0.5)]:
+        case("caches", "MaxRoiPool", (2, 3, 6, 7), windows, pooled_shape=pooled, spatial_scale=scale, runtime="onnxruntime",
+             step=1e-3)
+
+
+def contrib():
+    """com.microsoft's operators, where onnxruntime has them on its CPU."""
+    def micro(operator, *inputs, **options):
+        case("contrib", "com.microsoft::" + operator, *inputs, runtime="onnxruntime", **options)
+    for shape in [(5,), (2, 3, 4)]:
+        micro("Gelu", shape)
+        micro("FastGelu", shape)
+        micro("QuickGelu", shape)
+        micro("QuickGelu", shape, alpha=0.8)
+        micro("BiasGelu", shape, shape[-1:])
+        micro("FastGelu", shape, shape[-1:])
+    for ta, tb, alpha in itertools.product([0, 1], [0, 1], [1.0, 0.3]):
+        micro("FusedMatMul", (2, 4, 3) if ta else (2, 3, 4), (2, 5, 4) if tb else (2, 4, 5), transA=ta, transB=tb, alpha=alpha)
+    micro("FusedMatMul", (3, 2, 4), (2, 4, 5), transBatchA=1)
+    micro("FusedGemm", (3, 4), (4, 5), (5,), activation="Tanh")
+    micro("FusedGemm", (4, 3), (5, 4), transA=1, transB=1, alpha=0.7, activation="Sigmoid")
+    for activation in ["Tanh", "Sigmoid"]:
+        micro("FusedConv", (2, 4, 6, 5), (4, 2, 3, 3), (4,), activation=activation, group=2, pads=[1, 1, 1, 1])
+    row = (6,)
+    for shape in [(2, 3, 6), (4, 6)]:
+        micro("SkipLayerNormalization", shape, shape, row, row, row, epsilon=1e-3)
+        micro("SkipLayerNormalization", shape, shape, row, row, epsilon=1e-3)
+        micro("SkipLayerNormalization", shape, shape, row, epsilon=1e-3)
+        micro("SkipSimplifiedLayerNormalization", shape, shape, row, row, epsilon=1e-3)
+        micro("SkipSimplifiedLayerNormalization", shape, shape, row, epsilon=1e-3)
+        case("contrib", "SimplifiedLayerNormalization", shape, row, epsilon=1e-3, axis=-1, runtime="onnxruntime")
+    micro("SkipLayerNormalization", (2, 3, 6), (2, 3, 6), row, row, outputs=4, take=[0, 3], epsilon=1e-3)
+    words = np.array([[1, 3, 0], [2, 2, 1]], np.int32)
+    micro("EmbedLayerNormalization", words, np.zeros((2, 3), np.int32), (5, 6), (4, 6), (2, 6), row, row, outputs=2, take=[0],
+          epsilon=1e-3)
+    for mask in [None, np.array([2, 3], np.int32), np.array([[1, 1, 0], [1, 0, 1]], np.int32)]:
+        micro("Attention", (2, 3, 6), (6, 24), (24,), *([] if mask is None else [mask]), num_heads=2)
+    micro("Attention", (2, 3, 6), (6, 24), (24,), num_heads=2, unidirectional=1)
+    for scale in [None, 0.3]:
+        extra = {} if scale is None else {"scale": scale}
+        micro("MultiHeadAttention", (2, 3, 8), (2, 5, 8), (2, 5, 8), num_heads=2, **extra)
+        micro("MultiHeadAttention", (2, 3, 8), (2, 5, 8), (2, 5, 8), (24,), num_heads=2, **extra)
+    micro("MultiHeadAttention", (2, 3, 8), (2, 3, 8), (2, 3, 8), None, None, (1, 2, 3, 3), num_heads=2)
+    micro("MultiHeadAttention", (2, 3, 8), (2, 3, 8), (2, 3, 8), num_heads=2, unidirectional=1)
+    lengths, total = np.array([2, 2], np.int32), np.array(3, np.int32)
+    for heads, local in itertools.product([2, 4], [-1, 2]):
+        micro("GroupQueryAttention", (2, 3, heads * 8), (2, 3, 16), (2, 3, 16), None, None, lengths, total, num_heads=heads,
+              kv_num_heads=2, local_window_size=local)
+    table = np.linspace(-1, 1, 12).reshape(3, 4)
+    wide = np.linspace(-1, 1, 24).reshape(3, 8)
+    micro("GroupQueryAttention", (2, 3, 64), (2, 3, 32), (2, 3, 32), None, None, lengths, total, wide, wide[::-1].copy(),
+          num_heads=4, kv_num_heads=2, do_rotary=1)
+    for interleaved in [0, 1]:
+        micro("RotaryEmbedding", (2, 2, 3, 8), np.array([[0, 1, 2], [2, 0, 1]]), table, table[::-1].copy(),
+              interleaved=interleaved)
+    micro("RotaryEmbedding", (2, 3, 16), np.array([[0, 1, 2], [2, 0, 1]]), table, table[::-1].copy(), num_heads=2)
+    micro("Trilu", (3, 4), upper=0)
+    micro("ExpandDims", (3, 4), np.array(1, np.int32))
+
+
 FAMILIES = [elementwise, contraction, convolution, pooling, normalization, losses, reduction, layout, gather, resampling,
-            recurrent, attention]
+            recurrent, attention, caches, contrib]
 
 # ---- Running a case.
 
@@ -343,12 +437,25 @@ def build(operator, inputs, attributes, options, random):
             constant = constant.astype(dtype) if constant.dtype == np.float64 else constant
             initializers.append(numpy_helper.from_array(constant, f"x{i}"))
     outputs = [f"y{j}" for j in range(options["outputs"])]
-    node = helper.make_node(operator, names, outputs, name="n", **attributes)
+    domain, _, operator = operator.rpartition("::")
+    node = helper.make_node(operator, names, outputs, name="n", domain=domain, **attributes)
     taken = [outputs[j] for j in (options["take"] or range(len(outputs)))]
     graph = helper.make_graph([node], "g", graph_inputs,
                               [helper.make_tensor_value_info(y, element, None) for y in taken], initializers)
-    imports = [helper.make_opsetid("", options["opset"])]
+    imports = [helper.make_opsetid("", options["opset"])] + ([helper.make_opsetid(domain, 1)] if domain else [])
     return helper.make_model(graph, opset_imports=imports, ir_version=10), feeds, taken
+
+
+def runner(model, runtime):
+    """A function from feeds to outputs by name."""
+    if runtime == "reference":
+        session = onnx.reference.ReferenceEvaluator(model)
+        return lambda feeds: dict(zip(session.output_names, session.run(None, feeds)))
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    source = model if isinstance(model, str) else model.SerializeToString()
+    session = onnxruntime.InferenceSession(source, settings, providers=["CPUExecutionProvider"])
+    return lambda feeds: dict(zip([y.name for y in session.get_outputs()], session.run(None, feeds)))
 
 
 def differentiate(program, model, folder):
@@ -366,10 +473,11 @@ def check(program, number, folder):
     _, operator, inputs, attributes, options = CASES[number]
     random = np.random.default_rng(zlib.crc32(describe(number).encode()))  # whichever other cases run
     model, feeds, taken = build(operator, inputs, attributes, options, random)
-    forward = onnx.reference.ReferenceEvaluator(model)
+    forward = runner(model, options["runtime"])
 
     def run(values):
-        return forward.run(taken, values)
+        results = forward(values)
+        return [results[y] for y in taken]
 
     results = run(feeds)
     seeds = {f"seed.{y}": np.asarray(random.uniform(-1, 1, value.shape), value.dtype) for y, value in zip(taken, results)}
@@ -377,8 +485,7 @@ def check(program, number, folder):
     step = options["step"] or step
     folder = os.path.join(folder, str(number))
     os.makedirs(folder)
-    written = onnx.reference.ReferenceEvaluator(differentiate(program, model, folder))
-    found = dict(zip(written.output_names, written.run(None, feeds | seeds)))
+    found = runner(differentiate(program, model, folder), options["runtime"])(feeds | seeds)
     for y, value in zip(taken, results):
         if not np.allclose(found[y], value, rtol=tolerance, atol=tolerance):
             raise AssertionError(f"output {y} differs")
@@ -426,7 +533,10 @@ def main():
         failed = sum(number in failures for number in numbers)
         print(f"{'FAIL' if failed else 'ok  '} {family:14} {len(numbers) - failed} of {len(numbers)} cases")
     print(f"{len(CASES) - len(failures)} of {len(CASES)} cases")
-    sys.exit(1 if failures or not CASES else 0)
+    few = len(CASES) < MINIMUM and not wanted
+    if few:
+        print(f"FAIL only {len(CASES)} cases, expected at least {MINIMUM}")
+    sys.exit(1 if failures or few or not CASES else 0)
 
 
 if __name__ == "__main__":
