@@ -11,7 +11,9 @@
 #include "analysis/measure/cache.h"
 #include "analysis/pipeline.h"
 #include "benchmark/benchmark.h"
+#include "cli/audit.h"
 #include "cli/report.h"
+#include "cli/views/audit_view.h"
 #include "cli/views/views.h"
 #include "importer/load_model.h"
 #include "onnx/onnx_pb.h"
@@ -240,6 +242,22 @@ void Chain(benchmark::State& state) {
       benchmark::Counter(static_cast<double>(state.range(0)), benchmark::Counter::kIsIterationInvariantRate);
 }
 BENCHMARK(Chain)->Arg(1'000)->Arg(10'000)->Arg(100'000)->Unit(benchmark::kMillisecond);
+
+// Everything that `reusescope audit` does over all devices: the batch search, every precision, the ranking.
+void Audit(benchmark::State& state) {
+  state.SetLabel(kModels[state.range(0)]);
+  const absl::StatusOr<std::vector<Hardware>> devices = AllDevices();
+  if (Fails(state, devices)) return;
+  const cli::AuditOptions options{
+      .precisions = {PrecisionMode::kAmpBf16, PrecisionMode::kAmpFp16, PrecisionMode::kTf32, PrecisionMode::kFp32}};
+  for (auto _ : state) {
+    const absl::StatusOr<cli::AuditReport> report = cli::Audit({{.path = PathOf(state.range(0))}}, *devices, options);
+    if (Fails(state, report)) return;
+    benchmark::DoNotOptimize(cli::AuditSections(*report, 12));
+  }
+  state.counters["devices"] = static_cast<double>(devices->size());
+}
+BENCHMARK(Audit)->Apply(AllModels);
 
 }  // namespace
 }  // namespace reusescope

@@ -42,6 +42,7 @@ class Table {
   void AddModel() {
     const auto number = [](int64_t count) { return static_cast<double>(count); };
     const Work& step = report_.step;
+    Add({"batch", "batch", MetricUnit::kCount, Better::kNeither}, number(report_.settings.batch));
     Add({"parameters", "parameters"}, number(report_.model.facts.parameters));
     Add({"kernels", "kernels"}, number(step.kernels));
     Add({"forward_flops", "forward FLOPs"}, number(report_.phases[static_cast<int>(Phase::kForward)].flops));
@@ -229,6 +230,9 @@ absl::StatusOr<Comparison> Compare(const CompareOptions& options) {
       column.values = table.TakeValues();
       column.verdicts = Verdict(report);
       if (comparison.metrics.empty()) comparison.metrics = table.TakeMetrics();
+      const SettingsSection& settings = report.settings;
+      comparison.work = absl::StrCat(settings.mode, ", ", settings.precision, settings.optimizer.empty() ? "" : ", ",
+                                     settings.optimizer);
       for (const std::string& note : report.notes) comparison.notes.push_back(absl::StrCat(column.name, ": ", note));
       if (firsts.size() == m) firsts.push_back(std::move(report));
       comparison.columns.push_back(std::move(column));

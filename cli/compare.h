@@ -87,6 +87,7 @@ struct CrossedBar {
 };
 
 struct Comparison {
+  std::string work;  // of every column alike: "training, fp32, adamw"
   bool with_devices = false;
   std::vector<Metric> metrics;
   std::vector<CompareColumn> columns;

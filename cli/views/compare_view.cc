@@ -53,7 +53,10 @@ double BestOf(const Comparison& comparison, size_t metric) {
 }
 
 Section NumbersSection(const Comparison& comparison) {
-  Section section{.title = "Side by side"};
+  Section section{.title = absl::StrCat("Side by side: ", comparison.work)};
+  for (const std::string& note : comparison.notes) {
+    section.parts.push_back({.text = absl::StrCat("note: ", Printable(note)), .style = Style::kWarning});
+  }
   Part part{.columns = {{.header = "", .flexible = true}}};
   for (size_t c = 0; c < comparison.columns.size(); ++c) {
     part.columns.push_back({.header = Printable(comparison.columns[c].name), .align = Align::kNumber});
@@ -207,6 +210,7 @@ std::string RenderCompareJson(const Comparison& comparison) {
                        {"text", CrossedBarText(comparison, bar)}});
   }
   const Json document = {{"schema", "reusescope.compare/1"},
+                         {"work", comparison.work},
                          {"columns", columns},
                          {"metrics", metrics},
                          {"layer_cost", comparison.with_devices ? "seconds" : "flops"},
