@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "analysis/measure/cache.h"
 #include "analysis/pipeline.h"
 #include "benchmark/benchmark.h"
@@ -190,20 +191,20 @@ std::string NestedFunctionBytes(int64_t nodes) {
     onnx::FunctionProto& function = *model.add_functions();
     import_both(function);
     function.set_domain("my");
-    function.set_name("f" + std::to_string(level));
+    function.set_name(absl::StrCat("f", level));
     function.add_input("x");
     function.add_output("y");
     const int64_t length = level == 0 ? nodes >> kLevels : 2;
     for (int64_t i = 0; i < length; ++i) {
-      const std::string type = level > 0 ? "f" + std::to_string(level - 1) : i % 2 == 0 ? "Abs" : "Relu";
-      call(*function.add_node(), type, i == 0 ? "x" : "t" + std::to_string(i),
-           i + 1 == length ? "y" : "t" + std::to_string(i + 1));
+      const std::string type = level > 0 ? absl::StrCat("f", level - 1) : i % 2 == 0 ? "Abs" : "Relu";
+      call(*function.add_node(), type, i == 0 ? "x" : absl::StrCat("t", i),
+           i + 1 == length ? "y" : absl::StrCat("t", i + 1));
     }
   }
   onnx::GraphProto& graph = *model.mutable_graph();
   graph.set_name("nested");
   DeclareFloat(*graph.add_input(), "x");
-  call(*graph.add_node(), "f" + std::to_string(kLevels), "x", "y");
+  call(*graph.add_node(), absl::StrCat("f", kLevels), "x", "y");
   DeclareFloat(*graph.add_output(), "y");
   return model.SerializeAsString();
 }

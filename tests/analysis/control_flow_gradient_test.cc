@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/subgraphs.h"
 #include "analysis/pipeline.h"
+#include "analysis/transform/find_parameters.h"
 #include "analysis/transform/make_executable.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"

@@ -48,7 +48,7 @@ std::string Complete(const std::string& words) {
 }
 
 TEST(CompletionTest, BashOffersWhatFits) {
-  EXPECT_EQ(Complete("reusescope an"), "analyze\n");
+  EXPECT_EQ(Complete("reusescope ana"), "analyze\n");
   EXPECT_EQ(Complete("reusescope analyze --prec"), "--precision\n");
   EXPECT_EQ(Complete("reusescope analyze m.onnx --optimizer ada"), "adam\nadamw\nadagrad\n");
   EXPECT_EQ(Complete("reusescope analyze m.onnx --optimizer = ada"), "adam\nadamw\nadagrad\n");

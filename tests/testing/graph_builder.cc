@@ -167,7 +167,8 @@ GradientRun GraphBuilder::RunGradient(ValueId value, std::vector<ValueId> into, 
     if (!run.gradient.emplace(id, gradient).second) run.repeated.emplace_back(id, gradient);
   };
   const auto first = static_cast<NodeId>(graph_.nodes.size());
-  GradientContext ctx(graph_, forward, *semantics, output_gradients, needs, set_gradient);
+  GradientContext ctx(graph_, forward, *semantics, output_gradients,
+                      {.needs = needs, .set_gradient = set_gradient, .differentiate = nullptr});
   run.status = semantics->gradient(ctx);
   for (auto id = first; id < static_cast<NodeId>(graph_.nodes.size()); ++id) run.nodes.push_back(id);
   return run;
