@@ -151,18 +151,18 @@ std::string ChainBytes(int64_t nodes) {
   for (int64_t i = 0; i < nodes; ++i) {
     const std::string index = std::to_string(i);
     onnx::NodeProto& node = *graph.add_node();
-    node.set_name("n" + index);
+    node.set_name(absl::StrCat("n", index));
     node.set_op_type(i % 2 == 0 ? "MatMul" : "Relu");
     node.add_input(previous);
     if (i % 2 == 0) {
       onnx::TensorProto& weight = *graph.add_initializer();
-      weight.set_name("w" + index);
+      weight.set_name(absl::StrCat("w", index));
       weight.set_data_type(onnx::TensorProto::FLOAT);
       weight.add_dims(16);
       weight.add_dims(16);
       node.add_input(weight.name());
     }
-    previous = "y" + index;
+    previous = absl::StrCat("y", index);
     node.add_output(previous);
   }
   DeclareFloat(*graph.add_output(), previous);
@@ -192,8 +192,8 @@ std::string NestedFunctionBytes(int64_t nodes) {
     import_both(function);
     function.set_domain("my");
     function.set_name(absl::StrCat("f", level));
-    function.add_input("x");
-    function.add_output("y");
+    function.add_input(std::string("x"));
+    function.add_output(std::string("y"));
     const int64_t length = level == 0 ? nodes >> kLevels : 2;
     for (int64_t i = 0; i < length; ++i) {
       const std::string type = level > 0 ? absl::StrCat("f", level - 1) : i % 2 == 0 ? "Abs" : "Relu";
