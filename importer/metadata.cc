@@ -65,6 +65,19 @@ bool IsDottedName(absl::string_view name) {
 
 namespace {
 
+// Made of several weights and of nothing else of the module tree: a parametrization (weight_norm), a merged adapter.
+bool AreWeights(const std::vector<std::string>& sources) {
+  int weights = 0;
+  for (const std::string& source : sources) {
+    if (!IsDottedName(source)) continue;
+    const bool weight = absl::c_any_of(absl::StrSplit(source, '.'),
+                                       [](absl::string_view part) { return part == "weight" || part == "bias"; });
+    if (!weight) return false;
+    ++weights;
+  }
+  return weights > 1;
+}
+
 // The only dotted name, if it is called like a weight and not a state that is stored beside; else "".
 std::string SoleParameter(const std::vector<std::string>& sources) {
   std::string found;
@@ -99,6 +112,9 @@ InitializerClass ClassifyInitializer(const InitializerMetadata& metadata, absl::
     const std::string parameter = sources.has_value() ? SoleParameter(*sources) : "";
     if (!parameter.empty() && IsFloatingPoint(dtype)) {
       return {ValueKind::kParameter, KindEvidence::kMetadata, parameter};
+    }
+    if (sources.has_value() && IsFloatingPoint(dtype) && AreWeights(*sources)) {
+      return {ValueKind::kParameter, KindEvidence::kMetadata, ""};
     }
     if (sources.has_value()) return {ValueKind::kConstant, KindEvidence::kMetadata, ""};
   }

@@ -5,7 +5,7 @@
 //   contraction FLOPs = 2 * B * Hq * Sq * Skv * (D + Dv)
 //
 // The order of operations is that of the operator's function body in ONNX, and of PyTorch's unfused attention: Q and K
-// scaled each, the mask added, a soft cap where given. The lowered nodes are a region "attention". A causal mask is
+// scaled each, a soft cap where given, the mask added. The lowered nodes are a region "attention". A causal mask is
 // added like any other: the products are counted dense, as PyTorch counts them; nothing is discounted for the half that
 // is masked. Where K and V have fewer heads than Q, each is repeated for its group (a copy). Where past keys are given,
 // Skv includes them.
@@ -38,9 +38,9 @@ namespace {
 ValueId ScoresAt(const Attention& attention, int64_t mode) {
   switch (mode) {
     case 1:
-      return attention.masked;
-    case 2:
       return attention.capped;
+    case 2:
+      return attention.masked;
     case 3:
       return attention.probabilities;
     default:

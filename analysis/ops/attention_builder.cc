@@ -16,20 +16,20 @@ void BuildAttention(AttentionBuilder& build, Attention& attention) {
   const ValueId q = build.Like("Mul", attention.q, {root});
   const ValueId k = build.Like("Mul", build.Transpose(attention.k, {0, 1, 3, 2}), {root});
   attention.scores = build.MatMul(q, k);
-  attention.masked = attention.scores;
-  for (ValueId mask : attention.masks) {
-    const ValueId added = build.DTypeOf(mask) == DType::kBool ? build.AdditiveMask(mask, dtype) : mask;
-    attention.masked = build.Like("Add", attention.masked, {added});
-  }
-  attention.capped = attention.masked;
+  attention.capped = attention.scores;
   if (attention.softcap != 0) {
     const ValueId cap = build.Scalar("softcap", attention.softcap, dtype);
     attention.capped = build.Like("Mul", build.Like("Tanh", build.Like("Div", attention.capped, {cap})), {cap});
   }
+  attention.masked = attention.capped;  // after the cap, which would make a mask's infinity finite
+  for (ValueId mask : attention.masks) {
+    const ValueId added = build.DTypeOf(mask) == DType::kBool ? build.AdditiveMask(mask, dtype) : mask;
+    attention.masked = build.Like("Add", attention.masked, {added});
+  }
   const bool cast = attention.softmax_dtype != DType::kUndefined;
   Attributes last_axis;
   last_axis.Set("axis", int64_t{-1});
-  const ValueId input = cast ? build.Cast(attention.capped, attention.softmax_dtype) : attention.capped;
+  const ValueId input = cast ? build.Cast(attention.masked, attention.softmax_dtype) : attention.masked;
   attention.probabilities = build.Cast(build.Like("Softmax", input, {}, std::move(last_axis)), dtype);
   attention.product = build.MatMul(attention.probabilities, attention.v);
 }

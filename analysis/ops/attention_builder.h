@@ -162,7 +162,7 @@ struct Attention {
   std::vector<ValueId> masks;  // added to the scores in turn; boolean ones mean "attend"
   DType softmax_dtype = DType::kUndefined;
   ValueId product = kNoValue;  // Y, [B, heads, Sq, Dv]
-  ValueId scores = kNoValue, masked = kNoValue, capped = kNoValue, probabilities = kNoValue;
+  ValueId scores = kNoValue, capped = kNoValue, masked = kNoValue, probabilities = kNoValue;
 };
 
 void BuildAttention(AttentionBuilder& build, Attention& attention);

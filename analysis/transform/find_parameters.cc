@@ -332,7 +332,11 @@ void Finder::ReplaceIdentitiesOf(ValueId id) {
 void Finder::SeparateByModule(ValueId id) {
   const std::string name = graph_.value(id).original_name;
   const std::string owner = Owner(name);
-  if (owner.empty()) return;
+  const auto readers = uses_.of(id);
+  const bool shared = std::any_of(readers.begin(), readers.end(), [&](NodeId reader) {
+    return graph_.node(reader).module != graph_.node(readers[0]).module;
+  });
+  if (owner.empty() || !shared) return;              // a module may read what another owns: parametrizations
   absl::flat_hash_map<std::string, ValueId> clones;  // by module and operand
   for (NodeId reader : uses_.of(id)) {
     Node& node = graph_.node(reader);

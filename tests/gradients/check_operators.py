@@ -393,8 +393,8 @@ def contrib():
     micro("EmbedLayerNormalization", words, np.zeros((2, 3), np.int32), (5, 6), (4, 6), (2, 6), row, row, outputs=2, take=[0],
           epsilon=1e-3)
     for mask in [None, np.array([2, 3], np.int32), np.array([[1, 1, 0], [1, 0, 1]], np.int32)]:
-        micro("Attention", (2, 3, 6), (6, 24), (24,), *([] if mask is None else [mask]), num_heads=2)
-    micro("Attention", (2, 3, 6), (6, 24), (24,), num_heads=2, unidirectional=1)
+        micro("Attention", (2, 3, 6), (6, 24), (24,), *([] if mask is None else [mask]), num_heads=2, low=-0.6, high=0.6)
+    micro("Attention", (2, 3, 6), (6, 24), (24,), num_heads=2, unidirectional=1, low=-0.6, high=0.6)
     for scale in [None, 0.3]:
         extra = {} if scale is None else {"scale": scale}
         micro("MultiHeadAttention", (2, 3, 8), (2, 5, 8), (2, 5, 8), num_heads=2, **extra)

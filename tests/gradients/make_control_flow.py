@@ -116,18 +116,18 @@ def loop_adds(x, w):
     return {"y": x + 3 * w}
 
 
-@model("loop_own_weights", {"x": (2, 4, 8, 8)}, {"k": (4, 4, 3, 3)}, """
+@model("loop_own_weights", {"x": (2, 4, 8, 8)}, {"k": (4, 4, 3, 3), "scale": (4, 8, 8)}, """
 g (float[2,4,8,8] x) => (float[2,4,8,8] y)
 { trips = Constant <value_int = 3> ()
   on = Constant <value = bool[1] {1}> ()
   y = Loop (trips, on, x) <body = body (int64 i, bool c, float[2,4,8,8] s) => (bool c2, float[2,4,8,8] s2)
     { p = Conv <pads = [1,1,1,1]> (s, k)
-      m = MaxPool <kernel_shape = [3,3], strides = [1,1], pads = [1,1,1,1]> (p)
+      m = LayerNormalization <axis = 1> (p, scale)
       n = LpNormalization <axis = 1, p = 2> (m)
       s2 = Add (n, s)  c2 = Identity (c) }> }""")
-def loop_own_weights(x, k):
+def loop_own_weights(x, k, scale):
     for _ in range(3):
-        m = torch.nn.functional.max_pool2d(torch.nn.functional.conv2d(x, k, padding=1), 3, 1, 1)
+        m = torch.nn.functional.layer_norm(torch.nn.functional.conv2d(x, k, padding=1), (4, 8, 8), scale)
         x = m / m.norm(dim=1, keepdim=True) + x
     return {"y": x}
 
