@@ -10,6 +10,7 @@
 #include "cli/output.h"
 #include "cli/text.h"
 #include "importer/load_model.h"
+#include "importer/missing_weights.h"
 
 namespace reusescope::cli {
 namespace {
@@ -47,11 +48,24 @@ std::string Render(const std::vector<Finding>& findings, const Terminal& termina
   return out.empty() ? "nothing is wrong or odd with this file\n" : out;
 }
 
+// A text model has no weights to miss, and what is wrong with any other file LoadModel has said.
+void LookAtWeights(const std::string& path, std::vector<Finding>& findings) {
+  const auto missing = FindMissingWeights(path);
+  if (!missing.ok()) return;
+  for (const auto& [location, tensors] : *missing) {
+    findings.push_back({Severity::kNote,
+                        absl::StrCat("weight file '", location, "' is not there; ", tensors,
+                                     tensors == 1 ? " tensor is" : " tensors are", " stored in it"),
+                        "shapes, FLOPs, bytes and times are right without it; it is needed to run the model"});
+  }
+}
+
 absl::Status RunDoctor(const DoctorOptions& options) {
   const Terminal terminal = DescribeTerminal(STDOUT_FILENO, options.color);
   RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.model));
   const std::string file = model.file;
-  const std::vector<Finding> findings = Diagnose(std::move(model));
+  std::vector<Finding> findings = Diagnose(std::move(model));
+  LookAtWeights(options.model, findings);
   RS_RETURN_IF_ERROR(WriteOutput("", Render(findings, terminal)));
   if (!findings.empty() && findings.front().severity == Severity::kError) {
     return absl::FailedPreconditionError(absl::StrCat(file, ": cannot be analysed as it is; see the errors above"));

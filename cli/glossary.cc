@@ -211,8 +211,8 @@ constexpr Term kGlossary[] = {
      "known nodes / nodes", "table: coverage; JSON: coverage"},
     {"recognize", Topic::kModel, "recognition,fused",
      "Rebuilding operators that exporters took apart: GELU, SiLU, HardSwish, LayerNormalization, RMSNormalization, "
-     "attention "
-     "regions. --recognize=off shows the raw graph.",
+     "GroupNormalization, rotary embedding; and finding what belongs together: attention, SwiGLU, experts. "
+     "--recognize=off shows the raw graph.",
      "", "option: --recognize; graph --after=recognize"},
     {"resolve", Topic::kModel, "bind,symbolic-dimension,dynamic-axes",
      "Giving every symbolic dimension a number: --batch for leading ones, --dim NAME=N by name, --input NAME=SHAPE "

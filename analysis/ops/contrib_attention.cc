@@ -4,8 +4,9 @@
 //   QAttention             the same with X and W in integers
 //   MultiHeadAttention     Q, K, V apart, or K and V packed, or all three
 //   GroupQueryAttention    Q, K, V apart or packed, rotary embedding, past keys and values
-//   SparseAttention        as GroupQueryAttention, counted dense: how many blocks are masked is data
-//   DecoderMaskedMultiHeadAttention, PackedAttention, PackedMultiHeadAttention, LongformerAttention, PagedAttention
+//   SparseAttention        Q, K, V apart or packed, blocks of keys by a layout; where the file does not hold it, all
+//   keys DecoderMaskedMultiHeadAttention, PackedAttention, PackedMultiHeadAttention, LongformerAttention,
+//   PagedAttention
 //
 // Keys are those of the shapes given: past and new ones together; a buffer that past and present share counts whole,
 // the most that data (lengths) allow. Block tables (PagedAttention) likewise: all blocks of a row are attended.
@@ -264,15 +265,15 @@ absl::Status LowerMultiHeadAttention(LowerContext& ctx) {
   return absl::OkStatus();
 }
 
-// ---- GroupQueryAttention: query key value past_key past_value seqlens_k total_sequence_length cos sin ...; and
-// SparseAttention, whose inputs 0 to 4 are the same.
+// ---- GroupQueryAttention: query key value past_key past_value seqlens_k total_sequence_length cos sin ...
 
 struct GroupShape {
   int64_t batch, queries, q_heads, kv_heads, head_size, keys;
   bool packed;  // query holds key and value as well
 };
 
-absl::StatusOr<GroupShape> GroupShapeOf(const OpContext& ctx) {
+// `total_slot`: the input that holds the number of keys.
+absl::StatusOr<GroupShape> GroupShapeOf(const OpContext& ctx, int total_slot = 6) {
   RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 3, 3));
   const Shape& query = ctx.InShape(0);
   GroupShape group{.batch = query[0],
@@ -285,7 +286,7 @@ absl::StatusOr<GroupShape> GroupShapeOf(const OpContext& ctx) {
   if (query[2] % heads != 0 || group.head_size == 0 || group.q_heads % group.kv_heads != 0) {
     return ctx.Error(absl::StrCat("query is ", TypeString(ctx.InType(0)), ", expected [B, S, ", heads, " heads]"));
   }
-  const Literal* total = ctx.InLiteral(6);
+  const Literal* total = ctx.InLiteral(total_slot);
   const int64_t past = PastLength(ctx, 3);
   int64_t fresh = group.queries;
   if (!group.packed && ctx.InType(1).rank() >= 3) fresh = ctx.InShape(1)[ctx.InType(1).rank() == 4 ? 2 : 1];
@@ -323,7 +324,6 @@ absl::Status LowerGroupQueryAttention(LowerContext& ctx) {
   AttentionBuilder build(ctx);
   const Attributes attributes = ctx.node().attributes();
   RS_ASSIGN_OR_RETURN(const GroupShape group, GroupShapeOf(ctx.node()));
-  const bool sparse = ctx.node().node().op.type == "SparseAttention";
   const DType dtype = build.DTypeOf(ctx.I(0));
   std::vector<ValueId> parts = {ctx.I(0), ctx.I(1), ctx.I(2)};
   if (group.packed) {
@@ -337,7 +337,7 @@ absl::Status LowerGroupQueryAttention(LowerContext& ctx) {
   Attention attention{.q = heads_of(parts[0], group.q_heads),
                       .k = heads_of(parts[1], group.kv_heads),
                       .v = heads_of(parts[2], group.kv_heads)};
-  if (!sparse && attributes.Int("do_rotary", 0) != 0 && ctx.I(7) != kNoValue && ctx.I(8) != kNoValue) {
+  if (attributes.Int("do_rotary", 0) != 0 && ctx.I(7) != kNoValue && ctx.I(8) != kNoValue) {
     RS_RETURN_IF_ERROR(ExpectRank(ctx.node(), 7, 2, 2));
     attention.q = Rotate(ctx, build, attention.q, group.keys - group.queries);
     attention.k = Rotate(ctx, build, attention.k, group.keys - group.queries);
@@ -364,8 +364,7 @@ absl::Status LowerGroupQueryAttention(LowerContext& ctx) {
       {.queries = group.queries, .keys = keys, .past = keys - group.queries, .left = local > 0 ? local - 1 : -1},
       dtype));
   const Shape scores = {group.batch, group.q_heads, group.queries, keys};
-  if (!sparse && ctx.I(10) != kNoValue && Broadcasts(build.ShapeOf(ctx.I(10)), scores))
-    attention.masks.push_back(ctx.I(10));
+  if (ctx.I(10) != kNoValue && Broadcasts(build.ShapeOf(ctx.I(10)), scores)) attention.masks.push_back(ctx.I(10));
   attention.scale = attributes.Float("scale", 0);
   attention.softcap = attributes.Float("softcap", 0);
   BuildAttention(build, attention);
@@ -377,20 +376,98 @@ absl::Status LowerGroupQueryAttention(LowerContext& ctx) {
 
 // ---- Attentions that run as one kernel: two products and a softmax over `keys` keys for each of `rows` query rows.
 
-absl::StatusOr<Kernel> FusedAttentionKernel(const OpContext& ctx, int64_t rows, int64_t heads, int64_t keys,
-                                            int64_t width) {
-  // A point is one query row and head against one key: head_size MACs for the score, as many for the sum; softmax 4
-  // FLOPs and 2 transcendentals, as elsewhere.
+// A point is one query row and head against one key: head_size MACs for the score, as many for the sum; softmax 4
+// FLOPs and 2 transcendentals, as elsewhere. There are `points` of them, multiplied.
+Kernel PairsKernel(const OpContext& ctx, std::initializer_list<int64_t> points, int64_t head_size) {
   Kernel kernel{.contraction = true,
-                .macs_per_point = 2 * std::max<int64_t>(width / heads, 1),
+                .macs_per_point = 2 * std::max<int64_t>(head_size, 1),
                 .flops_per_point = 4,
                 .transcendentals_per_point = 2};
-  AddLoop(kernel, 'm', rows);
-  AddLoop(kernel, 'h', heads);
-  AddLoop(kernel, 'n', keys);
+  char name = 'l';
+  for (int64_t count : points) AddLoop(kernel, name++, count);
   AddWholeInputs(ctx, kernel);
   AddWholeOutputs(ctx, kernel);
   return kernel;
+}
+
+absl::StatusOr<Kernel> FusedAttentionKernel(const OpContext& ctx, int64_t rows, int64_t heads, int64_t keys,
+                                            int64_t width) {
+  return PairsKernel(ctx, {rows, heads, keys}, width / heads);
+}
+
+// SparseAttention: query key value past_key past_value block_row_indices [layouts, row blocks + 1] block_column_indices
+// [layouts, most blocks of a layout] total_sequence_length key_lengths cos sin. Past and present are one buffer; row
+// block r of layout l attends the column blocks from row index [l, r] to [l, r + 1], whole ones (the diagonal too);
+// head h has layout h modulo layouts. The queries are the last ones of the keys.
+absl::StatusOr<GroupShape> SparseShapeOf(const OpContext& ctx) {
+  RS_ASSIGN_OR_RETURN(GroupShape group, GroupShapeOf(ctx, 7));
+  const Literal* total = ctx.InLiteral(7);
+  const bool known = total != nullptr && total->ints.size() == 1 && total->ints[0] > 0;
+  if (PastLength(ctx, 3) > 0) group.keys = known ? total->ints[0] : PastLength(ctx, 3);
+  return group;
+}
+
+absl::StatusOr<std::vector<Type>> InferSparseAttention(const OpContext& ctx) {
+  RS_ASSIGN_OR_RETURN(const GroupShape group, SparseShapeOf(ctx));
+  const DType dtype = ctx.InType(0).dtype;
+  std::vector<Type> types =
+      First(ctx, Type::Tensor(dtype, {group.batch, group.queries, group.q_heads * group.head_size}));
+  for (size_t j = 1; j < types.size(); ++j) {
+    const int past = static_cast<int>(j) + 2;
+    types[j] = ctx.HasInput(past) ? ctx.InType(past)
+                                  : Type::Tensor(dtype, {group.batch, group.kv_heads, group.keys, group.head_size});
+  }
+  return types;
+}
+
+// Pairs of a query and a key that layout `layout` lets meet. REQUIRES: both literals are known matrices.
+int64_t PairsOfLayout(const Literal& rows, const Literal& columns, int64_t layout, int64_t size,
+                      const GroupShape& group) {
+  const int64_t row_stride = rows.shape[1], column_stride = columns.shape[1];
+  int64_t pairs = 0;
+  for (int64_t r = 0; r + 1 < row_stride && r * size < group.keys; ++r) {
+    const int64_t queries = std::min((r + 1) * size, group.keys) - std::max(r * size, group.keys - group.queries);
+    if (queries <= 0) continue;
+    const int64_t first = std::max<int64_t>(rows.ints[layout * row_stride + r], 0);
+    const int64_t end = std::min(rows.ints[layout * row_stride + r + 1], column_stride);
+    for (int64_t i = first; i < end; ++i) {
+      const int64_t column = columns.ints[layout * column_stride + i];
+      if (column < 0 || column > group.keys / size) continue;
+      pairs += queries * std::clamp<int64_t>(group.keys - column * size, 0, size);
+    }
+  }
+  return pairs;
+}
+
+// Over all heads of one sample; every key for every query where the layout is not in the file.
+absl::StatusOr<int64_t> AttendedPairs(const OpContext& ctx, const GroupShape& group) {
+  const Literal* rows = ctx.InLiteral(5);
+  const Literal* columns = ctx.InLiteral(6);
+  const int64_t size = ctx.attributes().Int("sparse_block_size", 0);
+  const auto is_matrix = [](const Literal* literal) {
+    return literal != nullptr && literal->has_data && literal->shape.size() == 2 && !literal->ints.empty();
+  };
+  const auto dense = CheckedMultiply(group.queries, group.keys);
+  std::optional<int64_t> pairs = dense ? CheckedMultiply(*dense, group.q_heads) : std::nullopt;
+  const bool known = is_matrix(rows) && is_matrix(columns) && rows->shape[0] == columns->shape[0];
+  constexpr int64_t kMostPairs = int64_t{1} << 40;  // so that no sum over the layout overflows
+  if (pairs && *pairs <= kMostPairs && known && size > 0 && size <= group.keys) {
+    const int64_t layouts = rows->shape[0];
+    int64_t sum = 0;  // each layout's at most the dense number
+    for (int64_t l = 0; l < std::min(layouts, group.q_heads); ++l) {
+      const int64_t heads = (group.q_heads - l + layouts - 1) / layouts;
+      sum += heads * std::min(PairsOfLayout(*rows, *columns, l, size, group), *dense);
+    }
+    pairs = sum;
+  }
+  if (!pairs) return absl::OutOfRangeError(ctx.Error("number of scores exceeds int64").message());
+  return *pairs;
+}
+
+absl::StatusOr<Kernel> SparseAttentionKernel(const OpContext& ctx) {
+  RS_ASSIGN_OR_RETURN(const GroupShape group, SparseShapeOf(ctx));
+  RS_ASSIGN_OR_RETURN(const int64_t pairs, AttendedPairs(ctx, group));
+  return PairsKernel(ctx, {group.batch, pairs}, group.head_size);
 }
 
 // query key value mask bias past_key past_value ...: present buffers are as the past ones.
@@ -512,11 +589,8 @@ void RegisterContribAttention(OpRegistry& registry) {
        .type = "GroupQueryAttention",
        .infer = InferGroupQueryAttention,
        .lower = LowerGroupQueryAttention},
-      {.domain = kMicrosoft,
-       .type = "SparseAttention",
-       .infer = InferGroupQueryAttention,
-       .lower = LowerGroupQueryAttention},
       {.domain = kMicrosoft, .type = "RotaryEmbedding", .infer = InferFirstLikeInput, .lower = LowerRotary},
+      Fused("SparseAttention", InferSparseAttention, SparseAttentionKernel),
       Fused("DecoderMaskedMultiHeadAttention", InferDecoderMasked, DecoderMaskedKernel),
       Fused("PackedAttention", InferTokens, PackedTokensKernel),
       Fused("PackedMultiHeadAttention", InferTokens, PackedTokensKernel),

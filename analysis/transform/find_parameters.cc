@@ -256,8 +256,11 @@ bool Finder::IsWeight(ValueId id) const {
   const Value& value = graph_.value(id);
   const Literal* literal = graph_.literal(id);
   if (IsBufferName(value.name) || LooksLikeMask(literal)) return false;
-  // Exporters write the scale 1 and shift 0 of a norm without parameters, or a zero initial state, as Constant nodes.
+  // Exporters write the scale 1 and shift 0 of a norm without parameters as Constant nodes; a zero initial state of a
+  // recurrence so too, or stored under a name of their own.
   if (value.producer != kNoNode && IsUniform(literal)) return false;
+  const bool state = value.type.rank() > 1 && IsAnonymous(value.name) && IsUniform(literal) && literal->floats[0] == 0;
+  if (state) return false;
   if (value.producer == kNoNode && !IsAnonymous(value.name)) return true;
   int readers_left = kMaxReaders;
   return IsTakenAsWeight(id, readers_left);

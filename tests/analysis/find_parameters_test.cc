@@ -298,5 +298,15 @@ TEST(FindParametersTest, WhatMultipliesPositionsIsNoWeight) {
   EXPECT_THAT(Parameters(FindInText(kText)), ElementsAre("onnx::MatMul_7"));
 }
 
+// As the TorchScript exporter stores the initial state of an LSTM that is given none.
+TEST(FindParametersTest, StoredZeroStateIsNoWeight) {
+  constexpr absl::string_view kText = R"(
+      g (float[3,1,2] x) => (float[3,1,1,2] y)
+      <float[1,8,2] w, float[1,8,2] r, float[1,1,2] "/l/Constant_output_0" = {0.0, 0.0},
+       float[1,1,2] "/l/Constant_1_output_0" = {0.0, 0.5}>
+      { y, h, c = LSTM <hidden_size = 2> (x, w, r, , , "/l/Constant_output_0", "/l/Constant_1_output_0") })";
+  EXPECT_THAT(Parameters(FindInText(kText)), ElementsAre("w", "r", "/l/Constant_1_output_0"));
+}
+
 }  // namespace
 }  // namespace reusescope

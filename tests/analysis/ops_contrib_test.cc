@@ -231,5 +231,29 @@ TEST(QuantizationTest, PairsTrainAsFakeQuantizationStraightThrough) {
   EXPECT_EQ(gradients, 1);
 }
 
+// Two heads of size 4, six keys in blocks of two, the layouts of ContribOperators.md's form: head 0 sees its own block
+// and the first (1 + 2 + 2 blocks), head 1 its own (3 blocks).
+TEST(ContribTest, SparseAttentionCountsTheBlocksOfItsLayout) {
+  constexpr char kOp[] =
+      "com.microsoft.SparseAttention <num_heads = 2, kv_num_heads = 1, sparse_block_size = 2> "
+      "(q, k, k, past, past, rows, columns, total, lengths)";
+  constexpr char kInputs[] = "float[1,6,8] q, float[1,6,4] k, float[1,1,6,4] past, int32[1] lengths";
+  constexpr char kLayout[] =
+      "int32[2,4] rows = {0, 1, 3, 5, 0, 1, 2, 3}, int32[2,5] columns = {0, 0, 1, 0, 2, 0, 1, 2, "
+      "-1, -1}, int32[1] total = {6}";
+  Expect({.op = kOp,
+          .inputs = kInputs,
+          .constants = kLayout,
+          .outputs = "float32[1, 6, 8]",
+          .contraction_flops = 2 * (5 + 3) * (2 * 2) * (4 + 4)});
+  // The layout is fed: at most every key.
+  Expect({.op = kOp,
+          .inputs = "float[1,6,8] q, float[1,6,4] k, float[1,1,6,4] past, int32[1] lengths, int32[2,4] rows, "
+                    "int32[2,5] columns",
+          .constants = "int32[1] total = {6}",
+          .outputs = "float32[1, 6, 8]",
+          .contraction_flops = 2 * 2 * (6 * 6) * (4 + 4)});
+}
+
 }  // namespace
 }  // namespace reusescope

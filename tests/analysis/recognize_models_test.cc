@@ -19,6 +19,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "importer/load_model.h"
+#include "tests/testing/recognized.h"
 
 namespace reusescope {
 namespace {
@@ -31,6 +32,7 @@ struct Expectation {
   bool folded_batch_norm = false;
   int gelu = 0, silu = 0, layer_norm = 0, rms_norm = 0, attention = 0;
   int dropout = 0;  // that drop something
+  int rotary = 0, swiglu = 0;
 };
 
 constexpr char kZeroBiases[] = "the exporter drops biases that are zero, as those of an untrained model are";
@@ -123,7 +125,9 @@ const Expectation kModels[] = {
      .pytorch = 1'100'048'384,
      .silu = 22,
      .rms_norm = 45,
-     .attention = 22},
+     .attention = 22,
+     .rotary = 44,
+     .swiglu = 22},
     {.file = "unet.ts17.train", .parameters = 31'037'698, .pytorch = 31'037'698},
     {.file = "vgg16", .parameters = 138'357'544, .pytorch = 138'357'544, .dropout = 2},
     // Biases of the patch embedding, of 12 attention outputs and of the classifier.
@@ -183,11 +187,19 @@ TEST_P(ModelTest, ParametersAndOperators) {
   EXPECT_EQ(count("LayerNormalization"), expected.layer_norm);
   EXPECT_EQ(count("RMSNormalization"), expected.rms_norm);
   EXPECT_EQ(count("Dropout"), expected.dropout);
+  EXPECT_EQ(count("Rotation"), expected.rotary);
+  EXPECT_EQ(RegionOps(graph, "SwiGLU").size(), static_cast<size_t>(expected.swiglu));
   EXPECT_EQ(std::count_if(graph.regions.begin(), graph.regions.end(),
                           [](const Region& region) { return region.kind == "attention"; }),
             expected.attention);
   // Nothing that these are made of is left over.
   for (absl::string_view part : {"Erf", "Attention"}) EXPECT_EQ(count(part), 0) << part;
+}
+
+TEST_P(ModelTest, ContractionsCostTheSameRecognizedOrNot) {
+  absl::StatusOr<Model> model = LoadModel(PathOf(GetParam().file)), again = LoadModel(PathOf(GetParam().file));
+  ASSERT_TRUE(model.ok() && again.ok());
+  EXPECT_EQ(ContractionFlops(*std::move(model), {}), ContractionFlops(*std::move(again), {.recognize = false}));
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, ModelTest, ::testing::ValuesIn(kModels),

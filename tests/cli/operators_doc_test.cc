@@ -19,6 +19,7 @@ TEST(OperatorsDocTest, TableIsThatOfTheRegistry) {
 TEST(DoctorTest, SaysWhatIsOpenAndWhatWasFolded) {
   const ProgramRun open = RunShell("doctor models/bert_base.ts17.train.onnx");
   EXPECT_EQ(open.exit_code, 0) << open.err;
+  EXPECT_THAT(open.out, testing::HasSubstr("weight file 'weights.bin' is not there; 202 tensors are stored in it"));
   const ProgramRun folded = RunShell("doctor models/resnet50.ts17.eval.onnx");
   EXPECT_EQ(folded.exit_code, 0) << folded.err;
   EXPECT_THAT(folded.out, testing::HasSubstr("batch normalization was folded into 53 of 53 convolutions"));

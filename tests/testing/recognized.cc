@@ -11,7 +11,20 @@
 
 namespace reusescope {
 
+int64_t ContractionFlops(Model model, const AnalysisOptions& options) {
+  const absl::StatusOr<Analysis> analysis = Analyze(std::move(model), options);
+  EXPECT_TRUE(analysis.ok()) << analysis.status();
+  int64_t flops = 0;
+  if (analysis.ok()) {
+    for (const KernelCost& kernel : analysis->cost.kernels) flops += kernel.contraction_flops;
+  }
+  return flops;
+}
+
 Recognized RecognizeText(absl::string_view text) {
+  EXPECT_EQ(ContractionFlops(ParseOnnxText(text), {.mode = Mode::kInference}),
+            ContractionFlops(ParseOnnxText(text), {.mode = Mode::kInference, .recognize = false}))
+      << text;
   Model model = ParseOnnxText(text);
   std::vector<std::string> notes;
   Recognized result;

@@ -8,6 +8,8 @@
 
 #include "absl/strings/string_view.h"
 #include "analysis/ir/graph.h"
+#include "analysis/ir/model.h"
+#include "analysis/pipeline.h"
 #include "analysis/transform/recognize.h"
 
 namespace reusescope {
@@ -17,7 +19,11 @@ struct Recognized {
   RecognizedCounts counts;
 };
 
-// Shapes resolved, parameters found, constants folded, recognized; each step is expected to succeed.
+// FLOPs of all contractions. The analysis is expected to succeed.
+int64_t ContractionFlops(Model model, const AnalysisOptions& options);
+
+// Shapes resolved, parameters found, constants folded, recognized; each step is expected to succeed, and to leave the
+// FLOPs of contractions as they are.
 Recognized RecognizeText(absl::string_view text);
 
 // "Relu reusescope::Silu Exp": the operators in schedule order.
