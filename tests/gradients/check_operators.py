@@ -87,6 +87,7 @@ def elementwise():
     for a, b in [((3, 4), (3, 4)), ((4,), (3, 1)), ((), (3, 4))]:
         case("elementwise", "Where", condition, a, b)
     case("elementwise", "Cast", (3, 4), to=TensorProto.DOUBLE)
+    case("elementwise", "CastLike", (3, 4), np.zeros(1))
     case("elementwise", "Dropout", (3, 4))
 
 
@@ -159,6 +160,12 @@ def pooling():
     for shape in [(2, 3, 5), (2, 3, 4, 5), (1, 2, 3, 2, 3)]:
         case("pooling", "GlobalAveragePool", shape)
     case("pooling", "GlobalMaxPool", (2, 3, 4, 5))  # the evaluator has it of images only
+    for shape, p in [((2, 3, 5), 2), ((2, 3, 4, 5), 1), ((2, 3, 4, 5), 3)]:
+        case("pooling", "GlobalLpPool", shape, p=p, low=0.2, runtime="onnxruntime")
+    places = np.array([0, 3, 10, 15]).reshape(1, 1, 2, 2) + np.array([0, 16]).reshape(1, 2, 1, 1)
+    case("pooling", "MaxUnpool", (1, 2, 2, 2), places, kernel_shape=[2, 2], strides=[2, 2], runtime="onnxruntime")
+    case("pooling", "MaxUnpool", (1, 2, 2, 2), places, ints(1, 2, 4, 4), kernel_shape=[2, 2], strides=[2, 2],
+         runtime="onnxruntime")
 
 
 def normalization():
@@ -211,6 +218,8 @@ def reduction():
         case("reduction", "ReduceLogSum", shape, *([] if axes is None else [axes]), keepdims=keep, low=0.3, opset=20)
     for exclusive, reverse, axis in itertools.product([0, 1], [0, 1], [0, 1]):
         case("reduction", "CumSum", (3, 4), np.array(axis, np.int64), exclusive=exclusive, reverse=reverse)
+    for exclusive, backwards, axis in itertools.product([0, 1], [0, 1], [0, 1]):
+        case("reduction", "CumProd", (3, 4), np.array(axis), exclusive=exclusive, reverse=backwards, opset=26, low=0.4)
 
 
 def layout():
@@ -238,6 +247,8 @@ def layout():
     for mode, pads in itertools.product(["constant", "reflect", "edge", "wrap"], [(0, 1, 0, 1), (2, 1, 1, 2), (0, 0, 2, 0)]):
         case("layout", "Pad", (4, 5), ints(*pads), mode=mode)
     case("layout", "Pad", (4, 5), ints(1, 2), doubles(0.5)[0], ints(1))
+    for size, axes in [((3, 7), None), ((6, 3), None), ((9,), [1])]:
+        case("layout", "CenterCropPad", (4, 5), ints(*size), **({} if axes is None else {"axes": axes}))
     case("layout", "SpaceToDepth", (1, 2, 4, 6), blocksize=2)
     for mode in ["DCR", "CRD"]:
         case("layout", "DepthToSpace", (1, 8, 2, 3), blocksize=2, mode=mode)
