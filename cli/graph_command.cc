@@ -64,8 +64,8 @@ absl::Status RunGraph(const GraphOptions& options) {
   {
     const Progress progress(absl::StrCat("reading ", Printable(options.workload.model)));
     RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.workload.model));
-    RS_ASSIGN_OR_RETURN(const TrainingGraph training,
-                        BuildGraph(std::move(model), options.workload.analysis, *options.stage, notes));
+    RS_ASSIGN_OR_RETURN(const AnalysisOptions analysis, OptionsFor(model, options.workload));
+    RS_ASSIGN_OR_RETURN(const TrainingGraph training, BuildGraph(std::move(model), analysis, *options.stage, notes));
     RS_ASSIGN_OR_RETURN(const std::optional<NodeTimes> times, TimesOf(options));
     text = Render(training, *options.stage, options.format, times);
   }
@@ -97,11 +97,12 @@ void AddGraphCommand(CLI::App& app, Action& action) {
       ->group("Output");
   AddOutputFileOption(*command, options->output);
   AddCommonOptions(*command, options->color);
-  command->callback([options, &action] {
+  command->callback([options, command, &action] {
     options->hardware = ChosenDevice(options->choice);
     if (options->hardware.has_value() && options->format != GraphFormat::kDot) {
       throw CLI::ValidationError("--hardware", "colours a drawing: expected --format dot beside it");
     }
+    options->workload.given = GivenArguments(*command);
     action = [options] { return RunGraph(*options); };
   });
 }
