@@ -178,14 +178,19 @@ absl::StatusOr<std::vector<bool>> ValuesToKeep(const TrainingGraph& training, co
   const Graph& graph = training.graph;
   RS_ASSIGN_OR_RETURN(const Segments segments, SegmentsOf(graph, policy));
   std::vector<bool> keep(graph.values.size(), false);
-  for (NodeId id : ForwardNodes(graph)) {
+  const auto segment_of = [&](NodeId id) { return id == kNoNode ? kNoSegment : segments[id]; };
+  for (NodeId id : graph.order) {
     const Node& node = graph.node(id);
+    const bool is_forward = node.phase == Phase::kForward;
+    const int32_t segment = segment_of(is_forward ? id : node.forward_node);
     for (ValueId output : node.outputs) {
-      if (output != kNoValue && segments[id] == kNoSegment) keep[output] = true;
+      if (output != kNoValue && is_forward && segment == kNoSegment) keep[output] = true;
     }
+    // Outside of segments, only what backward reads has to be kept.
+    if (is_forward && segment == kNoSegment) continue;
     for (ValueId input : node.inputs) {
-      if (input == kNoValue || graph.value(input).producer == kNoNode) continue;
-      if (segments[graph.value(input).producer] != segments[id]) keep[input] = true;
+      const NodeId producer = input == kNoValue ? kNoNode : graph.value(input).producer;
+      if (producer != kNoNode && segments[producer] != segment) keep[input] = true;
     }
   }
   return keep;

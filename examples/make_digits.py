@@ -19,8 +19,8 @@ warnings.filterwarnings("ignore")
 class Cnn(nn.Module):
     def __init__(self):
         super().__init__()
-        self.conv1, self.conv2 = nn.Conv2d(1, 16, 3, padding=1), nn.Conv2d(16, 32, 3, padding=1)
-        self.pool, self.head = nn.MaxPool2d(2), nn.Linear(32 * 2 * 2, 10)
+        self.conv1, self.conv2 = nn.Conv2d(1, 32, 3, padding=1), nn.Conv2d(32, 64, 3, padding=1)
+        self.pool, self.head = nn.MaxPool2d(2), nn.Linear(64 * 2 * 2, 10)
 
     def forward(self, image):
         x = self.pool(torch.relu(self.conv1(image)))

@@ -21,7 +21,7 @@ from sklearn.datasets import load_digits
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 BATCH, HELD_OUT = 64, 360
-RATES = {"cnn": 5e-3, "transformer": 2e-3}  # learning rates, by model
+RATES = {"cnn": 2e-3, "transformer": 2e-3}  # learning rates, by model
 
 
 def digits():
@@ -48,7 +48,7 @@ class Step:
     """A training step that `reusescope differentiate` wrote. Parameters and optimizer states stay here between calls."""
 
     def __init__(self, program, model, rate, folder):
-        self.rate = np.float32(rate)
+        self.rate = np.array(rate, np.float32)
         path = os.path.join(folder, "step.onnx")
         subprocess.run([program, "differentiate", model, "-o", path, f"--batch={BATCH}", "--loss=cross-entropy",
                         "--optimizer=adamw"], check=True)
@@ -65,7 +65,7 @@ class Step:
         self.step = 0
 
     def run(self, images, labels, fetched):
-        feeds = {"image": images, "labels": labels, "learning_rate": self.rate, "step": np.int64(self.step)}
+        feeds = {"image": images, "labels": labels, "learning_rate": self.rate, "step": np.array(self.step)}
         return dict(zip(fetched, self.session.run(fetched, feeds | self.fed)))
 
     def train(self, images, labels):

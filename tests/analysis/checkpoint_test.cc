@@ -31,7 +31,7 @@ std::string Chain(int layers) {
   return absl::StrCat(text, "y = Add (h", layers, ", w) }");
 }
 
-Analysis Run(const std::string& text, const std::string& checkpoint, AnalysisOptions options = {}) {
+Analysis AnalysisOf(const std::string& text, const std::string& checkpoint, AnalysisOptions options = {}) {
   options.loss = Loss::kNone;
   options.optimizer = Optimizer::kSgd;
   options.checkpoint = *CheckpointPolicyFromText(checkpoint);
@@ -67,16 +67,16 @@ std::vector<std::string> NamesOf(const Analysis& analysis, Phase phase) {
 TEST(Checkpoint, ChainOf100InSegmentsOf10NeedsTwenty) {
   // 100 activations h0 ... h99 are read by backward. Ten segments of ten keep ten of them (the last segment all of its
   // own), and a segment that is rebuilt has ten: what enters it and nine more.
-  const Analysis all = Run(Chain(100), "none"), some = Run(Chain(100), "every=10");
+  const Analysis all = AnalysisOf(Chain(100), "none"), some = AnalysisOf(Chain(100), "every=10");
   EXPECT_EQ(all.memory.stash_needed_bytes, 100 * kUnit);
   EXPECT_EQ(PeakActivationBytes(all), (100 + 1) * kUnit) << "and the output";
   EXPECT_EQ(PeakActivationBytes(some), (20 + 1) * kUnit);
   // sqrt(102 kernels) is 10 as well.
-  EXPECT_EQ(PeakActivationBytes(Run(Chain(100), "sqrt")), PeakActivationBytes(some));
+  EXPECT_EQ(PeakActivationBytes(AnalysisOf(Chain(100), "sqrt")), PeakActivationBytes(some));
 }
 
 TEST(Checkpoint, ASegmentRunsAgainOnceAndWithoutItsLastLayer) {
-  const Analysis analysis = Run(Chain(100), "every=10");
+  const Analysis analysis = AnalysisOf(Chain(100), "every=10");
   const int64_t segments = 10, kept_of_a_segment = 1;
   EXPECT_EQ(KernelsOf(analysis, Phase::kRecompute), segments * (10 - kept_of_a_segment));
   int64_t again = 0;
@@ -106,7 +106,7 @@ TEST(Checkpoint, AnySetOfValuesMayBeKept) {
 }
 
 TEST(Checkpoint, RunningStatisticsAreWrittenOnce) {
-  const Analysis analysis = Run(R"(
+  const Analysis analysis = AnalysisOf(R"(
       m (float[4,3,8,8] x) => (float[4,6,8,8] y, float[6] mean_out, float[6] var_out)
         <float[6,3,1,1] w, float[6] scale, float[6] bias, float[6] mean, float[6] var>
       { h = Conv (x, w)
@@ -114,7 +114,7 @@ TEST(Checkpoint, RunningStatisticsAreWrittenOnce) {
         s = Sigmoid (b)
         r = Sin (s)
         y = Sin (r) })",
-                                "every=4");
+                                       "every=4");
   EXPECT_THAT(NamesOf(analysis, Phase::kRecompute), ElementsAre("Conv", "BatchNormalization", "Sigmoid"));
   for (NodeId id : analysis.training.graph.order) {
     const Node& node = analysis.training.graph.node(id);
@@ -132,7 +132,7 @@ TEST(Checkpoint, DropoutIsReplayedFromItsMask) {
         s = Sin (d)
         t = Sin (s)
         y = Mul (t, w) })";
-  const Analysis analysis = Run(text, "every=4", {.dropout_mask_bytes = 4});
+  const Analysis analysis = AnalysisOf(text, "every=4", {.dropout_mask_bytes = 4});
   EXPECT_THAT(NamesOf(analysis, Phase::kRecompute), ElementsAre("Mul", "DropoutGrad", "Sin"));
   // The mask and t are kept; PyTorch keeps t and the generator's state.
   EXPECT_EQ(analysis.memory.stash_needed_bytes, 8 * 32 + kUnit);
@@ -140,14 +140,14 @@ TEST(Checkpoint, DropoutIsReplayedFromItsMask) {
 }
 
 TEST(Checkpoint, RandomNumbersAreDrawnOnce) {
-  const Analysis analysis = Run(R"(
+  const Analysis analysis = AnalysisOf(R"(
       m (float[8,32] x) => (float[8,32] y) <float[32] w>
       { h = Mul (x, w)
         noise = RandomNormalLike (h)
         p = Mul (h, noise)
         s = Sin (p)
         y = Sin (s) })",
-                                "every=4");
+                                       "every=4");
   EXPECT_THAT(NamesOf(analysis, Phase::kRecompute), ElementsAre("Mul", "Mul"));
 }
 
