@@ -49,7 +49,7 @@ std::string Render(const std::vector<Finding>& findings, const Terminal& termina
 
 absl::Status RunDoctor(const DoctorOptions& options) {
   const Terminal terminal = DescribeTerminal(STDOUT_FILENO, options.color);
-  RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.model));
+  RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.model, {.origin = false}));
   const std::string file = model.file;
   const std::vector<Finding> findings = Diagnose(std::move(model));
   RS_RETURN_IF_ERROR(WriteOutput("", Render(findings, terminal)));

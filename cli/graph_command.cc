@@ -33,9 +33,10 @@ struct GraphOptions {
 absl::StatusOr<std::optional<NodeTimes>> TimesOf(const GraphOptions& options) {
   if (!options.hardware.has_value()) return std::nullopt;
   RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.workload.model));
-  RS_ASSIGN_OR_RETURN(const Analysis analysis, Analyze(std::move(model), options.workload.analysis));
-  RS_ASSIGN_OR_RETURN(const RooflineDevice device, RatesOf(*options.hardware, options.workload.analysis.precision,
-                                                           {.bare_peak = options.bare_peak}));
+  RS_ASSIGN_OR_RETURN(const AnalysisOptions analysis_options, OptionsFor(model, options.workload));
+  RS_ASSIGN_OR_RETURN(const Analysis analysis, Analyze(std::move(model), analysis_options));
+  RS_ASSIGN_OR_RETURN(const RooflineDevice device,
+                      RatesOf(*options.hardware, analysis_options.precision, {.bare_peak = options.bare_peak}));
   RS_ASSIGN_OR_RETURN(const Roofline roofline, ComputeRoofline(analysis.cost, analysis.lru, analysis.managed, device,
                                                                {.batch = BatchOf(analysis.training.graph)}));
   NodeTimes times{.device = device.name};
