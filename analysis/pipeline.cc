@@ -11,10 +11,12 @@
 #include "analysis/ir/verify.h"
 #include "analysis/ops/op_semantics.h"
 #include "analysis/transform/assign_storages.h"
+#include "analysis/transform/checkpoint.h"
 #include "analysis/transform/differentiate.h"
 #include "analysis/transform/fake_quantize.h"
 #include "analysis/transform/find_parameters.h"
 #include "analysis/transform/fold_constants.h"
+#include "analysis/transform/prefer_kept.h"
 #include "analysis/transform/recognize.h"
 
 namespace reusescope {
@@ -99,11 +101,19 @@ absl::StatusOr<TrainingGraph> BuildStages(Model model, const AnalysisOptions& op
     graph.values.reserve(5 * graph.values.size());
     graph.nodes.reserve(4 * graph.nodes.size());
     RS_RETURN_IF_ERROR(AttachLoss(training, options.loss));
-    RS_RETURN_IF_ERROR(Differentiate(training, options.input_gradients));
+    const double seed_scale = options.gradients.loss_scale / static_cast<double>(options.gradients.accumulate);
+    RS_RETURN_IF_ERROR(Differentiate(training, {.inputs = options.input_gradients, .seed_scale = seed_scale}));
+    AssignStorages(graph);
+    PreferKept(training);
+    if (options.checkpoint.kind != CheckpointPolicy::Kind::kNone) {
+      AssignStorages(graph);
+      RS_ASSIGN_OR_RETURN(const std::vector<bool> keep, ValuesToKeep(training, options.checkpoint));
+      Recompute(training, keep);
+    }
     RS_RETURN_IF_ERROR(VerifyInDebug(graph, Stage::kDifferentiate));
     if (last >= Stage::kOptimizer) {
-      RS_RETURN_IF_ERROR(
-          AttachOptimizer(training, options.optimizer, options.update_order, options.optimizer_settings));
+      RS_RETURN_IF_ERROR(AttachOptimizer(training, options.optimizer, options.update_order, options.optimizer_settings,
+                                         options.gradients));
     }
   }
   AssignStorages(graph);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "analysis/checkpoint_policy.h"
 #include "analysis/ir/model.h"
 #include "analysis/ir/training_graph.h"
 #include "analysis/measure/blocks.h"
@@ -38,6 +39,8 @@ struct AnalysisOptions {
   Optimizer optimizer = Optimizer::kAdamW;
   OptimizerSettings optimizer_settings;
   UpdateOrder update_order = UpdateOrder::kEnd;
+  GradientHandling gradients;  // scaled, accumulated, clipped before the update
+  CheckpointPolicy checkpoint;
   PrecisionMode precision = PrecisionMode::kFp32;
   bool recognize = true;
   std::string freeze;            // RE2-free std::regex on parameter names; matches are not trained

@@ -69,8 +69,8 @@ std::string Render(const Report& report, const AnalyzeOptions& options) {
 absl::Status DumpGraph(const AnalyzeOptions& options) {
   std::vector<std::string> notes;
   RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.workload.model));
-  RS_ASSIGN_OR_RETURN(const TrainingGraph training,
-                      BuildGraph(std::move(model), options.workload.analysis, *options.dump_after, notes));
+  RS_ASSIGN_OR_RETURN(const AnalysisOptions analysis, OptionsFor(model, options.workload));
+  RS_ASSIGN_OR_RETURN(const TrainingGraph training, BuildGraph(std::move(model), analysis, *options.dump_after, notes));
   fmt::print(stderr, "{}", RenderGraphText(training, *options.dump_after));
   return absl::OkStatus();
 }
@@ -84,7 +84,8 @@ absl::Status RunAnalyze(const AnalyzeOptions& options) {
   {
     const Progress progress(absl::StrCat("analysing ", Printable(options.workload.model)));
     RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.workload.model));
-    RS_ASSIGN_OR_RETURN(const Analysis analysis, Analyze(std::move(model), options.workload.analysis));
+    RS_ASSIGN_OR_RETURN(const AnalysisOptions analysis_options, OptionsFor(model, options.workload));
+    RS_ASSIGN_OR_RETURN(const Analysis analysis, Analyze(std::move(model), analysis_options));
     if (options.strict) RS_RETURN_IF_ERROR(RequireFullCoverage(analysis.coverage));
     ReportOptions report_options = options.report;
     const bool lists_all = options.format != Format::kTable && options.format != Format::kMarkdown;
@@ -149,7 +150,8 @@ void AddAnalyzeCommand(CLI::App& app, Action& action) {
   AddHardwareOptions(*command, *options);
   AddOutputOptions(*command, *options);
   AddCommonOptions(*command, options->color);
-  command->callback([options, &action] {
+  command->callback([options, command, &action] {
+    options->workload.given = GivenArguments(*command);
     AnalysisOptions& analysis = options->workload.analysis;
     analysis.shapes.assume = analysis.mode == Mode::kInference && !options->strict;
     options->hardware = ChosenDevices(options->choice);

@@ -30,7 +30,7 @@ struct AnnotateOptions {
 absl::Status AnnotateFile(const AnnotateOptions& options, std::vector<std::string>& notes) {
   const std::string& path = options.workload.model;
   const Progress progress(absl::StrCat("annotating ", Printable(path)));
-  RS_ASSIGN_OR_RETURN(Model model, LoadModel(path));
+  RS_ASSIGN_OR_RETURN(Model model, LoadModel(path, {.origin = false}));
   const FileNodes nodes(model);
   RS_ASSIGN_OR_RETURN(const Analysis analysis, Analyze(std::move(model), options.workload.analysis));
   notes = analysis.notes;

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
 #include "analysis/transform/make_executable.h"
@@ -26,17 +27,34 @@ struct DifferentiateOptions {
   ColorMode color = ColorMode::kAuto;
 };
 
+// The flags under which `analyze` sees the same step: what is left out means another thing there.
+std::vector<std::string> RecordedArguments(const std::vector<std::string>& given) {
+  std::vector<std::string> arguments;
+  bool has_loss = false;
+  for (const std::string& argument : AnalysisArguments(given)) {
+    has_loss = has_loss || absl::StartsWith(argument, "--loss=");
+    if (argument != "--optimizer=none") arguments.push_back(argument);
+  }
+  if (!has_loss) arguments.push_back("--loss=none");
+  return arguments;
+}
+
 absl::Status Differentiate(const DifferentiateOptions& options, std::vector<std::string>& notes) {
   const Progress progress(absl::StrCat("differentiating ", Printable(options.workload.model)));
   AnalysisOptions analysis = options.workload.analysis;
   analysis.shapes.keep_branches = true;
+  const GradientHandling& gradients = analysis.gradients;
+  if (!options.optimizer.has_value() && (gradients.clip_norm > 0 || gradients.accumulate > 1)) {
+    return absl::InvalidArgumentError("--clip-norm and --accumulate are part of the update, expected an --optimizer");
+  }
   analysis.optimizer = options.optimizer.value_or(analysis.optimizer);
   analysis.input_gradients = options.input_gradients.value_or(analysis.loss == Loss::kNone);
-  RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.workload.model, {.min_opset = kExecutableOpset}));
+  RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.workload.model, {.min_opset = kExecutableOpset, .origin = false}));
   const Stage last = options.optimizer.has_value() ? Stage::kOptimizer : Stage::kDifferentiate;
   RS_ASSIGN_OR_RETURN(TrainingGraph training, BuildGraph(std::move(model), analysis, last, notes));
   absl::StatusOr<Model> executable = MakeExecutable(std::move(training));
   if (!executable.ok()) return Annotate(executable.status(), options.workload.model);
+  executable->arguments = RecordedArguments(options.workload.given);
   return WriteModel(*executable, options.workload.model, options.output, notes);
 }
 
@@ -88,10 +106,15 @@ void AddDifferentiateCommand(CLI::App& app, Action& action) {
                                  "Gradients of float inputs too; auto: when no loss is attached", "auto")
       ->group("Workload");
   AddOptimizerSettings(*command, options->workload.analysis);
+  AddGradientHandling(*command, options->workload.analysis);
+  AddCheckpointOption(*command, options->workload.analysis);
   AddParameterFilters(*command, options->workload.analysis);
   AddRecognizeOption(*command, options->workload.analysis);
   AddCommonOptions(*command, options->color);
-  command->callback([options, &action] { action = [options] { return RunDifferentiate(*options); }; });
+  command->callback([options, command, &action] {
+    options->workload.given = GivenArguments(*command);
+    action = [options] { return RunDifferentiate(*options); };
+  });
 }
 
 }  // namespace reusescope::cli

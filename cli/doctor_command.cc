@@ -62,7 +62,7 @@ void LookAtWeights(const std::string& path, std::vector<Finding>& findings) {
 
 absl::Status RunDoctor(const DoctorOptions& options) {
   const Terminal terminal = DescribeTerminal(STDOUT_FILENO, options.color);
-  RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.model));
+  RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.model, {.origin = false}));
   const std::string file = model.file;
   std::vector<Finding> findings = Diagnose(std::move(model));
   LookAtWeights(options.model, findings);

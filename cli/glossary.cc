@@ -58,8 +58,8 @@ constexpr Term kGlossary[] = {
      "", "everywhere"},
 
     {"phase", Topic::kTraining, "phases,step,forward,backward",
-     "Part of a training step: forward (outputs and loss), backward (gradients), update (parameters and optimizer "
-     "states).",
+     "Part of a training step: forward (outputs and loss), recompute (forward work done again, see checkpoint), backward "
+     "(gradients), update (parameters and optimizer states).",
      "", "table: the step; JSON: totals, layers[].phase"},
     {"gradient", Topic::kTraining, "gradients,dx,dw,dy",
      "dY, dX, dW: derivative of the loss with respect to a kernel's output, input and weight. Nothing is computed that "
@@ -79,6 +79,18 @@ constexpr Term kGlossary[] = {
      "A trained tensor of the model; tied weights count once. Running statistics, scalars and folded constants are "
      "none.",
      "", "table: model; JSON: model.parameters"},
+    {"accumulate", Topic::kTraining, "accumulation,micro-batch,micro-batches",
+     "Gradients of N micro-batches are added up in a state of each parameter's size, and one update applies to their "
+     "mean. The step that is analysed is the last of the N, in which the update runs.",
+     "seed = 1 / N", "option: --accumulate; JSON: settings.accumulate"},
+    {"clip-norm", Topic::kTraining, "clipping,gradient-clipping",
+     "Gradients are scaled down so that their norm over all parameters is at most X: a pass that reads them all, one that "
+     "rewrites them.",
+     "dW *= min(1, X / (norm + 1e-6))", "option: --clip-norm; JSON: settings.clip_norm"},
+    {"loss-scale", Topic::kTraining, "loss-scaling,grad-scaler",
+     "The loss is multiplied by X so that small gradients survive in 16 bits, and gradients are divided by it before the "
+     "update, which is skipped when one of them is infinite or no number.",
+     "seed = X, dW /= X", "option: --loss-scale; JSON: settings.loss_scale"},
     {"activation", Topic::kTraining, "activations", "A tensor that the forward phase computes.", "", "graph: kind"},
     {"precision", Topic::kTraining, "amp,tf32,master-weights",
      "Arithmetic of the matrix units and width of values. fp16, bf16: everything in 16 bits. amp: activations and "
@@ -139,7 +151,14 @@ constexpr Term kGlossary[] = {
 
     {"stash", Topic::kMemory, "stash-needed,saved-tensors",
      "Forward values kept for backward. needed: what the backward kernels read.", "",
-     "table: memory; JSON: memory.stash_needed_bytes"},
+     "table: memory; JSON: memory.stash_needed_bytes, memory.stash[] (each tensor, and the kernels that read it)"},
+    {"checkpoint", Topic::kMemory, "checkpointing,recompute,recomputation,recomputed",
+     "Activations that are not kept for backward but computed again when it asks for them, from what is kept. blocks: "
+     "each outermost block keeps what enters and leaves it; every=N: segments of about N kernels, cut where the fewest "
+     "bytes cross; sqrt: N is the root of their number; a regular expression: each module that matches. Running "
+     "statistics are written once and dropout is replayed from its mask.",
+     "a chain of n in segments of sqrt(n): 2 sqrt(n) activations for one more forward pass",
+     "option: --checkpoint; table: the step; JSON: totals.recompute, memory.timeline[].recomputed_bytes"},
     {"eager-stash", Topic::kMemory, "pytorch-eager,autograd",
      "What eager PyTorch's autograd keeps, which is more than is needed: a max-pool's input besides its indices, "
      "dropout "

@@ -33,9 +33,10 @@ struct GraphOptions {
 absl::StatusOr<std::optional<NodeTimes>> TimesOf(const GraphOptions& options) {
   if (!options.hardware.has_value()) return std::nullopt;
   RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.workload.model));
-  RS_ASSIGN_OR_RETURN(const Analysis analysis, Analyze(std::move(model), options.workload.analysis));
-  RS_ASSIGN_OR_RETURN(const RooflineDevice device, RatesOf(*options.hardware, options.workload.analysis.precision,
-                                                           {.bare_peak = options.bare_peak}));
+  RS_ASSIGN_OR_RETURN(const AnalysisOptions analysis_options, OptionsFor(model, options.workload));
+  RS_ASSIGN_OR_RETURN(const Analysis analysis, Analyze(std::move(model), analysis_options));
+  RS_ASSIGN_OR_RETURN(const RooflineDevice device,
+                      RatesOf(*options.hardware, analysis_options.precision, {.bare_peak = options.bare_peak}));
   RS_ASSIGN_OR_RETURN(const Roofline roofline, ComputeRoofline(analysis.cost, analysis.lru, analysis.managed, device,
                                                                {.batch = BatchOf(analysis.training.graph)}));
   NodeTimes times{.device = device.name};
@@ -64,8 +65,8 @@ absl::Status RunGraph(const GraphOptions& options) {
   {
     const Progress progress(absl::StrCat("reading ", Printable(options.workload.model)));
     RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.workload.model));
-    RS_ASSIGN_OR_RETURN(const TrainingGraph training,
-                        BuildGraph(std::move(model), options.workload.analysis, *options.stage, notes));
+    RS_ASSIGN_OR_RETURN(const AnalysisOptions analysis, OptionsFor(model, options.workload));
+    RS_ASSIGN_OR_RETURN(const TrainingGraph training, BuildGraph(std::move(model), analysis, *options.stage, notes));
     RS_ASSIGN_OR_RETURN(const std::optional<NodeTimes> times, TimesOf(options));
     text = Render(training, *options.stage, options.format, times);
   }
@@ -97,11 +98,12 @@ void AddGraphCommand(CLI::App& app, Action& action) {
       ->group("Output");
   AddOutputFileOption(*command, options->output);
   AddCommonOptions(*command, options->color);
-  command->callback([options, &action] {
+  command->callback([options, command, &action] {
     options->hardware = ChosenDevice(options->choice);
     if (options->hardware.has_value() && options->format != GraphFormat::kDot) {
       throw CLI::ValidationError("--hardware", "colours a drawing: expected --format dot beside it");
     }
+    options->workload.given = GivenArguments(*command);
     action = [options] { return RunGraph(*options); };
   });
 }

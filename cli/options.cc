@@ -1,6 +1,9 @@
 #include "cli/options.h"
 
+#include <algorithm>
+#include <cmath>
 #include <regex>
+#include <set>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -53,6 +56,9 @@ void AddTrainingOptions(CLI::App& command, AnalysisOptions& analysis) {
                        "adamw")
       ->group(kWorkloadGroup);
   AddLossOption(command, analysis, "auto");
+  AddOptimizerSettings(command, analysis);
+  AddGradientHandling(command, analysis);
+  AddCheckpointOption(command, analysis);
 }
 
 void AddGraphOptions(CLI::App& command, AnalysisOptions& analysis) {
@@ -123,6 +129,43 @@ void AddLossOption(CLI::App& command, AnalysisOptions& analysis, const std::stri
                    {"mse", Loss::kMse},
                    {"cross-entropy", Loss::kCrossEntropy}},
                   "Loss on the first float output; none seeds the gradient of every float output", default_word)
+      ->group(kWorkloadGroup);
+}
+
+void AddGradientHandling(CLI::App& command, AnalysisOptions& analysis) {
+  GradientHandling& gradients = analysis.gradients;
+  const auto positive = CLI::Validator(
+      [](std::string& text) -> std::string {
+        double value = 0;
+        if (absl::SimpleAtod(text, &value) && value > 0 && std::isfinite(value)) return "";
+        return absl::StrCat("'", Printable(text), "' is not a number above 0");
+      },
+      "");
+  command.add_option("--clip-norm", gradients.clip_norm, "Gradients are scaled down to this norm over all parameters")
+      ->check(positive)
+      ->option_text("X")
+      ->group(kWorkloadGroup);
+  command.add_option("--accumulate", gradients.accumulate, "Gradients of N micro-batches make one update")
+      ->check(ChecksWith(ParsePositive))
+      ->option_text("N")
+      ->group(kWorkloadGroup);
+  command
+      .add_option("--loss-scale", gradients.loss_scale,
+                  "The loss is multiplied by X and gradients divided by it; infinite ones skip the update")
+      ->check(positive)
+      ->option_text("X")
+      ->group(kWorkloadGroup);
+}
+
+void AddCheckpointOption(CLI::App& command, AnalysisOptions& analysis) {
+  command
+      .add_option_function<std::string>(
+          "--checkpoint", [&](const std::string& text) { analysis.checkpoint = *CheckpointPolicyFromText(text); },
+          "Compute activations again in backward instead of keeping them: none, blocks, every=N (kernels), sqrt, or a "
+          "REGEX of module paths, each a segment")
+      ->check(ChecksWith(CheckpointPolicyFromText))
+      ->option_text("POLICY")
+      ->default_str("none")
       ->group(kWorkloadGroup);
 }
 
@@ -260,6 +303,58 @@ std::optional<Hardware> ChosenDevice(const DeviceChoice& choice) {
   if (devices.empty()) return std::nullopt;
   if (devices.size() > 1) throw CLI::ValidationError("--hardware", "found more than one device, expected one");
   return std::move(devices[0]);
+}
+
+namespace {
+
+std::string NameOf(const std::string& argument) { return argument.substr(0, argument.find('=')); }
+
+}  // namespace
+
+std::vector<std::string> GivenArguments(const CLI::App& command) {
+  std::vector<std::string> arguments;
+  for (const CLI::Option* option : command.get_options()) {
+    if (option->get_lnames().empty()) continue;
+    for (const std::string& value : option->results()) {
+      arguments.push_back(absl::StrCat("--", option->get_lnames()[0], "=", value));
+    }
+  }
+  return arguments;
+}
+
+std::vector<std::string> AnalysisArguments(const std::vector<std::string>& arguments) {
+  CLI::App app;
+  AnalysisOptions analysis;
+  AddBatchOption(app, analysis);
+  AddAnalysisOptions(app, analysis);
+  std::vector<std::string> known;
+  for (const std::string& argument : arguments) {
+    if (app.get_option_no_throw(NameOf(argument)) != nullptr) known.push_back(argument);
+  }
+  return known;
+}
+
+absl::StatusOr<AnalysisOptions> OptionsFor(const Model& model, const WorkloadOptions& workload) {
+  if (model.arguments.empty()) return workload.analysis;
+  std::vector<std::string> arguments = AnalysisArguments(workload.given);
+  std::set<std::string> given;
+  for (const std::string& argument : arguments) given.insert(NameOf(argument));
+  for (const std::string& argument : model.arguments) {
+    if (!given.contains(NameOf(argument))) arguments.push_back(argument);
+  }
+  CLI::App app;
+  AnalysisOptions analysis;
+  AddBatchOption(app, analysis);
+  AddAnalysisOptions(app, analysis);
+  try {
+    std::reverse(arguments.begin(), arguments.end());  // as CLI11 takes them
+    app.parse(arguments);
+  } catch (const CLI::Error& error) {
+    return absl::InvalidArgumentError(absl::StrCat(model.file, ": found flags in its metadata that are none: ",
+                                                   Printable(error.what()), "; expected those of an analysis"));
+  }
+  analysis.shapes.assume = workload.analysis.shapes.assume;
+  return analysis;
 }
 
 void AddOutputFileOption(CLI::App& command, std::string& output) {

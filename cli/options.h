@@ -21,6 +21,7 @@ namespace reusescope::cli {
 struct WorkloadOptions {
   std::string model;
   AnalysisOptions analysis;
+  std::vector<std::string> given;  // GivenArguments of the command
 };
 
 // Adds the MODEL argument and the options; their values land in `workload`. REQUIRES: `workload` outlives the app.
@@ -58,9 +59,20 @@ void AddShapeOptions(CLI::App& command, AnalysisOptions& analysis);
 void AddParameterFilters(CLI::App& command, AnalysisOptions& analysis);
 void AddLossOption(CLI::App& command, AnalysisOptions& analysis, const std::string& default_word);
 void AddRecognizeOption(CLI::App& command, AnalysisOptions& analysis);
+// --clip-norm, --accumulate, --loss-scale; --checkpoint.
+void AddGradientHandling(CLI::App& command, AnalysisOptions& analysis);
+void AddCheckpointOption(CLI::App& command, AnalysisOptions& analysis);
 void AddOptimizerSettings(CLI::App& command, AnalysisOptions& analysis);
 // The words of --optimizer and what they mean.
 std::vector<std::pair<std::string, Optimizer>> OptimizerChoices();
+
+// The options of a command that were given, as "--name=value". REQUIRES: the command line is parsed.
+std::vector<std::string> GivenArguments(const CLI::App& command);
+// Of these, the ones that AddAnalysisOptions and AddBatchOption know.
+std::vector<std::string> AnalysisArguments(const std::vector<std::string>& arguments);
+// The options of an analysis of `model`: those that a training graph was written with (Model::arguments), and over them
+// those that were given. kInvalidArgument where the file holds flags that are none.
+absl::StatusOr<AnalysisOptions> OptionsFor(const Model& model, const WorkloadOptions& workload);
 
 // --color=auto|always|never, and the help flag.
 void AddCommonOptions(CLI::App& command, ColorMode& color);

@@ -57,6 +57,8 @@ SettingsSection MakeSettings(const Analysis& analysis, bool bare_peak) {
     settings.loss = std::string(LossName(options.loss));
     settings.loss_description = analysis.training.loss_description;
     settings.optimizer = analysis.training.optimizer;
+    settings.checkpoint = CheckpointPolicyText(options.checkpoint);
+    settings.gradients = options.gradients;
   }
   settings.recognize = options.recognize;
   settings.freeze = options.freeze;
@@ -147,6 +149,41 @@ LayerRow MakeLayer(const Analysis& analysis, const std::vector<DeviceSection>& d
   }
   DescribeKernel(graph, kernel.node, layer);
   return layer;
+}
+
+// "ConvGrad dW of layer1.0.conv2".
+std::string ReaderText(const Graph& graph, NodeId id) {
+  LayerRow layer;
+  DescribeKernel(graph, id, layer);
+  return absl::StrCat(graph.node(id).op.type, layer.gradient.empty() ? "" : " ", layer.gradient, " of ",
+                      LabelOf(graph, id));
+}
+
+// The stash by storage: views of one tensor are one row.
+std::vector<StashRow> MakeStash(const Analysis& analysis) {
+  const Graph& graph = analysis.training.graph;
+  std::vector<StashRow> rows;
+  absl::flat_hash_map<StorageId, size_t> row_of;
+  for (const StashEntry& entry : analysis.training.stash) {
+    const Value& value = graph.value(entry.value);
+    if (value.storage == kNoStorage || analysis.cost.storages[value.storage].persistent) continue;
+    if (!row_of.try_emplace(value.storage, rows.size()).second) continue;
+    const StorageCost& storage = analysis.cost.storages[value.storage];
+    rows.push_back({.name = value.name, .bytes = storage.bytes, .input = storage.input});
+    if (value.producer != kNoNode) rows.back().producer = LabelOf(graph, value.producer);
+  }
+  for (NodeId id : graph.order) {
+    const Node& node = graph.node(id);
+    if (node.phase == Phase::kForward || node.phase == Phase::kUpdate || IsView(graph, id)) continue;
+    for (ValueId input : node.inputs) {
+      const auto row = input == kNoValue ? row_of.end() : row_of.find(graph.value(input).storage);
+      if (row == row_of.end()) continue;
+      StashRow& tensor = rows[row->second];
+      if (tensor.readers.empty()) tensor.first_reader = ReaderText(graph, id);
+      if (tensor.readers.empty() || tensor.readers.back() != node.name) tensor.readers.push_back(node.name);
+    }
+  }
+  return rows;
 }
 
 // Order of the layer list: time on the first device; without one FLOPs, then bytes.
@@ -371,6 +408,7 @@ absl::StatusOr<Report> MakeReport(const Analysis& analysis, const std::vector<Ha
   report.minimum_traffic_bytes = analysis.lru.minimum_bytes();
   report.saturation_capacity_bytes = analysis.lru.saturation_bytes();
   report.memory = analysis.memory;
+  report.stash = MakeStash(analysis);
   if (analysis.memory.peak_kernel >= 0) {
     const KernelCost& peak = analysis.cost.kernels[analysis.memory.peak_kernel];
     report.peak_layer = LabelOf(graph, peak.node);

@@ -48,6 +48,8 @@ struct SettingsSection {
   std::string loss_description;  // what was attached
   bool recognize = true;
   std::string freeze, train;
+  std::string checkpoint;  // "none"; "" in inference
+  GradientHandling gradients;
   bool bare_peak = false;
 };
 
@@ -119,6 +121,16 @@ struct CurveRow {
   bool asked = false;                // given by --capacity
 };
 
+// A tensor that forward leaves behind, and the kernels that it is kept for.
+struct StashRow {
+  std::string name;
+  int64_t bytes = 0;
+  bool input = false;                // the model's own
+  std::string producer;              // label of the forward kernel that makes it; "" of an input
+  std::vector<std::string> readers;  // names of the backward (or recomputed) kernels, as in LayerRow
+  std::string first_reader;          // the first of them for a reader: "ConvGrad dW of layer1.0.conv2"
+};
+
 struct DeviceSection {
   Hardware hardware;
   Roofline roofline;
@@ -143,7 +155,8 @@ struct Report {
   int64_t minimum_traffic_bytes = 0;
   int64_t saturation_capacity_bytes = 0;  // LRU traffic falls no further
   MemoryTable memory;
-  std::string peak_layer;  // label of the kernel at the peak
+  std::vector<StashRow> stash;  // in the order in which forward makes them
+  std::string peak_layer;       // label of the kernel at the peak
   Phase peak_phase = Phase::kForward;
   std::vector<DeviceSection> devices;
 };

@@ -21,6 +21,7 @@
 #include "importer/onnx_skim.h"
 #include "importer/raise_opset.h"
 #include "importer/text_model.h"
+#include "importer/training_file.h"
 
 namespace reusescope {
 namespace {
@@ -97,7 +98,21 @@ absl::StatusOr<Model> Load(ByteSource& source, const ExternalData& external, abs
   if (options.min_opset > 0) {
     RS_ASSIGN_OR_RETURN(skimmed, RaiseOpset(std::move(skimmed), options.min_opset));
   }
+  std::optional<TrainingFile> training;
+  if (options.origin) {
+    RS_ASSIGN_OR_RETURN(training, ReadTrainingFile(skimmed));
+  }
+  if (training.has_value()) {
+    ByteSource origin(training->origin);
+    RS_ASSIGN_OR_RETURN(skimmed, SkimOnnx(origin));  // checks what a file may have been made to say
+  }
   RS_ASSIGN_OR_RETURN(Model model, LoadOnnx(skimmed, external));
+  if (training.has_value()) {
+    model.arguments = std::move(training->arguments);
+    model.warnings.push_back(absl::StrCat("a training graph by 'reusescope differentiate ",
+                                          absl::StrJoin(model.arguments, " "),
+                                          "': analysed as the model that it was made from"));
+  }
   model.file = std::string(file_name);
   AssignModulesFromNodeNames(model.graph);
   RS_RETURN_IF_ERROR(VerifyAll(model.graph));

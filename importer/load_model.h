@@ -26,7 +26,8 @@
 namespace reusescope {
 
 struct LoadOptions {
-  int min_opset = 0;  // of ai.onnx: an earlier model is raised to it (importer/raise_opset.h)
+  int min_opset = 0;   // of ai.onnx: an earlier model is raised to it (importer/raise_opset.h)
+  bool origin = true;  // of a training graph that we wrote, the model that it was made from (importer/training_file.h)
 };
 
 absl::StatusOr<Model> LoadModel(const std::string& path, const LoadOptions& options = {});

@@ -12,14 +12,19 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "analysis/ir/status_util.h"
 #include "analysis/ir/subgraphs.h"
 #include "analysis/schema/proto_convert.h"
 #include "google/protobuf/arena.h"
+#include "importer/byte_source.h"
 #include "importer/external_data.h"
 #include "importer/inline_local_functions.h"
+#include "importer/onnx_skim.h"
 #include "importer/onnx_types.h"
+#include "importer/training_file.h"
 #include "onnx/onnx_pb.h"
 
 namespace reusescope {
@@ -74,6 +79,7 @@ class ModelWriter {
   ModelWriter(const StoredTensors& stored, const std::string& source, const std::string& path,
               std::vector<std::string>& notes)
       : stored_(stored),
+        source_(source),
         external_(FolderOf(source).string()),
         same_folder_(FolderOf(source) == FolderOf(path)),
         notes_(notes) {}
@@ -81,6 +87,7 @@ class ModelWriter {
   absl::Status Write(const Model& model, onnx::ModelProto& proto) {
     proto.set_ir_version(std::max(stored_.ir_version(), kMinIrVersion));
     proto.set_producer_name(model.producer);
+    RS_RETURN_IF_ERROR(WriteOrigin(model, proto));
     WriteOpsets(model.graph, *proto.mutable_opset_import());
     for (const Function& function : model.functions) {
       RS_RETURN_IF_ERROR(WriteFunction(function, *proto.add_functions()));
@@ -96,6 +103,20 @@ class ModelWriter {
   }
 
  private:
+  // The model that this one was made from, without its weights: what `analyze` reads (importer/training_file.h).
+  absl::Status WriteOrigin(const Model& model, onnx::ModelProto& proto) const {
+    RS_ASSIGN_OR_RETURN(ByteSource source, ByteSource::OpenFile(source_));
+    RS_ASSIGN_OR_RETURN(const std::string skimmed, SkimOnnx(source));
+    const auto add = [&](absl::string_view key, std::string value) {
+      onnx::StringStringEntryProto& entry = *proto.add_metadata_props();
+      entry.set_key(std::string(key));
+      entry.set_value(std::move(value));
+    };
+    add(kOriginKey, absl::Base64Escape(skimmed));
+    add(kArgumentsKey, absl::StrJoin(model.arguments, "\n"));
+    return absl::OkStatus();
+  }
+
   template <typename Imports>
   static void WriteOpsets(const Graph& graph, Imports& imports) {
     std::vector<std::pair<std::string, int>> opsets(graph.opsets.begin(), graph.opsets.end());
@@ -230,6 +251,7 @@ class ModelWriter {
   }
 
   const StoredTensors& stored_;
+  const std::string& source_;
   const ExternalData external_;
   const bool same_folder_;
   std::vector<std::string>& notes_;

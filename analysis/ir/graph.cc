@@ -30,6 +30,8 @@ absl::string_view PhaseName(Phase phase) {
   switch (phase) {
     case Phase::kForward:
       return "forward";
+    case Phase::kRecompute:
+      return "recompute";
     case Phase::kBackward:
       return "backward";
     case Phase::kUpdate:

@@ -17,7 +17,7 @@
 // inputs, which schedules, uses and dead-node removal honour. A value captured across two levels is captured at both.
 //
 // The training graph is the same Graph with more nodes: `phase` says which part of the step a node belongs to, and
-// `forward_node` of a backward node is the node whose gradient it computes.
+// `forward_node` of a backward node is the node whose gradient it computes, of a recomputed one the node it repeats.
 
 #ifndef REUSESCOPE_ANALYSIS_IR_GRAPH_H_
 #define REUSESCOPE_ANALYSIS_IR_GRAPH_H_
@@ -61,8 +61,9 @@ absl::string_view ValueKindName(ValueKind kind);
 // leaves the decision (parameter, buffer or constant) to a later stage, which goes by differentiable paths.
 enum class KindEvidence : uint8_t { kNone, kMetadata };
 
-enum class Phase : uint8_t { kForward, kBackward, kUpdate };
-inline constexpr int kNumPhases = 3;
+// kRecompute: forward work done again while backward runs, for values that were not kept (transform/checkpoint.h).
+enum class Phase : uint8_t { kForward, kRecompute, kBackward, kUpdate };
+inline constexpr int kNumPhases = 4;
 absl::string_view PhaseName(Phase phase);
 
 struct Value {
@@ -99,7 +100,7 @@ struct Node {
   std::string name;      // as in the file, or made unique from the operator ("Conv_12")
   std::string module;    // path in the model's module tree ("layer1.0.conv1"); "" when the file tells nothing
   Phase phase = Phase::kForward;
-  NodeId forward_node = kNoNode;  // of a backward node
+  NodeId forward_node = kNoNode;  // of a backward or recomputed node
   int saved_outputs = 0;          // trailing outputs that backward alone reads and the operator itself has not
 };
 

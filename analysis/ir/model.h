@@ -28,6 +28,8 @@ struct Model {
   std::vector<Function> functions;
   // Odd but harmless things that loading met, for the report: "3 nodes were not in topological order".
   std::vector<std::string> warnings;
+  // Of a training graph that this program wrote: the flags that it was written with ("--loss=mse").
+  std::vector<std::string> arguments;
 };
 
 }  // namespace reusescope

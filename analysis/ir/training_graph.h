@@ -10,17 +10,18 @@
 
 namespace reusescope {
 
-// A forward value that a backward node reads, and so must outlive the forward phase. Parameters, buffers and constants
-// live anyway and are not stash.
+// A forward value that a backward (or recomputed) node reads, and so must outlive the forward phase. Parameters,
+// buffers and constants live anyway and are not stash.
 struct StashEntry {
   ValueId value = kNoValue;
-  NodeId first_reader = kNoNode;  // the backward node that reads it first in the schedule
+  NodeId first_reader = kNoNode;  // the node after forward that reads it first in the schedule
 };
 
 struct TrainingGraph {
   Graph graph;
   std::vector<ValueId> gradient_of;  // by value id of the forward graph: its gradient, or kNoValue
   std::vector<StashEntry> stash;     // in the order in which forward produces them
+  std::vector<bool> dropped;         // by value: not kept for backward (transform/checkpoint.h); empty: all are
   std::vector<ValueId> seeds;        // gradients of the outputs that are fed from outside, when no loss is attached
   ValueId loss = kNoValue;
   std::string loss_description;  // "cross-entropy on 'output' [32, 1000], classes on axis 1"

@@ -39,7 +39,7 @@ struct BatchPoint {
 // By MemoryKind, among how many devices its bytes are divided; 1: every device has it all. Shares are rounded up.
 // REQUIRES: only what does not grow with the batch is divided (parameters, their copies, gradients and states).
 struct MemoryShare {
-  std::array<int64_t, kNumMemoryKinds> devices = {1, 1, 1, 1, 1, 1, 1, 1};
+  std::array<int64_t, kNumMemoryKinds> devices = {1, 1, 1, 1, 1, 1, 1, 1, 1};
   int64_t extra_bytes = 0;  // on top, at every kernel: a layer that is gathered for as long as it runs
 };
 

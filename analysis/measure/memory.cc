@@ -18,7 +18,7 @@ struct Life {
   int32_t last = -1;
 };
 
-MemoryKind KindOf(const StorageCost& storage) {
+MemoryKind KindOf(const StorageCost& storage, const Graph& graph) {
   switch (storage.kind) {
     case ValueKind::kInput:
       return MemoryKind::kInput;
@@ -35,7 +35,10 @@ MemoryKind KindOf(const StorageCost& storage) {
       break;
   }
   if (storage.parameter_gradient) return MemoryKind::kParameterGradient;
-  return storage.kind == ValueKind::kGradient ? MemoryKind::kGradient : MemoryKind::kActivation;
+  if (storage.kind == ValueKind::kGradient) return MemoryKind::kGradient;
+  const NodeId producer = graph.value(storage.root).producer;
+  const bool again = producer != kNoNode && graph.node(producer).phase == Phase::kRecompute;
+  return again ? MemoryKind::kRecomputed : MemoryKind::kActivation;
 }
 
 class MemoryBuilder {
@@ -84,7 +87,7 @@ class MemoryBuilder {
       } else if (touched || storage.input || storage.kind == ValueKind::kOptimizerState) {
         if (storage.kind == ValueKind::kConstant) table_.constant_bytes += storage.bytes;
         if (storage.kind == ValueKind::kBuffer) table_.buffer_bytes += storage.bytes;
-        RS_RETURN_IF_ERROR(AddTensor(id, KindOf(storage), storage.bytes));
+        RS_RETURN_IF_ERROR(AddTensor(id, KindOf(storage, graph_), storage.bytes));
       }
     }
     return absl::OkStatus();
@@ -133,6 +136,7 @@ class MemoryBuilder {
       case MemoryKind::kBuffer:
       case MemoryKind::kActivation:
       case MemoryKind::kGradient:
+      case MemoryKind::kRecomputed:
         break;
     }
     return absl::OkStatus();
@@ -193,8 +197,8 @@ class MemoryBuilder {
 
 absl::string_view MemoryKindName(MemoryKind kind) {
   constexpr absl::string_view kNames[kNumMemoryKinds] = {
-      "parameters", "weight copies", "buffers",   "optimizer states",
-      "inputs",     "activations",   "gradients", "parameter gradients"};
+      "parameters", "weight copies",       "buffers",   "optimizer states", "inputs", "activations",
+      "gradients",  "parameter gradients", "recomputed"};
   return kNames[static_cast<size_t>(kind)];
 }
 

@@ -38,8 +38,9 @@ enum class MemoryKind : uint8_t {
   kActivation,
   kGradient,  // of activations
   kParameterGradient,
+  kRecomputed,  // activations computed again for backward
 };
-inline constexpr int kNumMemoryKinds = 8;
+inline constexpr int kNumMemoryKinds = 9;
 absl::string_view MemoryKindName(MemoryKind kind);  // "parameters", "weight copies", ...
 
 struct LiveTensor {

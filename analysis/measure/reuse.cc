@@ -200,8 +200,11 @@ int32_t BlockOf(const Graph& graph, const BlockTable& blocks, NodeId id) {
 }
 
 ReuseScope ScopeOf(const ReuseEdge& edge, const CostTable& cost) {
-  const Phase from = cost.kernels[edge.from_kernel].phase;
-  const Phase to = cost.kernels[edge.to_kernel].phase;
+  const auto phase_of = [&](int32_t kernel) {  // what is recomputed is part of backward
+    const Phase phase = cost.kernels[kernel].phase;
+    return phase == Phase::kRecompute ? Phase::kBackward : phase;
+  };
+  const Phase from = phase_of(edge.from_kernel), to = phase_of(edge.to_kernel);
   if (from == to && edge.to_kernel == edge.from_kernel + 1) return ReuseScope::kAdjacentLayer;
   if (from == Phase::kForward && to == Phase::kBackward) return ReuseScope::kForwardBackward;
   if (to == Phase::kUpdate) return ReuseScope::kUpdate;

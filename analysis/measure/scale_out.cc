@@ -105,7 +105,8 @@ absl::StatusOr<ScaleOutTime> ComputeScaleOut(const CostTable& cost, const Roofli
   const double forward_end = gathers_ahead ? std::max(forward, gather_seconds) : forward;
   double now = forward_end;
   for (size_t k = 0; k < cost.kernels.size(); ++k) {
-    if (cost.kernels[k].phase == Phase::kBackward) now += KernelSeconds(cost.kernels[k], device);
+    const Phase phase = cost.kernels[k].phase;
+    if (phase == Phase::kBackward || phase == Phase::kRecompute) now += KernelSeconds(cost.kernels[k], device);
     link.Add(completed[k], now);
   }
   link.Flush(now);
@@ -113,7 +114,9 @@ absl::StatusOr<ScaleOutTime> ComputeScaleOut(const CostTable& cost, const Roofli
   if (options.zero_stage > 0) update /= devices;
   const bool gathers_after = options.zero_stage == 1 || options.zero_stage == 2;
   time.step_seconds = std::max(now, link.free_seconds()) + update + (gathers_after ? gather_seconds : 0);
-  time.compute_seconds = forward + alone.phases[static_cast<int>(Phase::kBackward)].seconds + update;
+  const double backward = alone.phases[static_cast<int>(Phase::kBackward)].seconds +
+                          alone.phases[static_cast<int>(Phase::kRecompute)].seconds;
+  time.compute_seconds = forward + backward + update;
   time.communication_seconds = link.busy_seconds() + (options.zero_stage > 0 ? gather_seconds : 0);
   time.exposed_seconds = time.step_seconds - time.compute_seconds;
   return time;

@@ -1,5 +1,7 @@
 #include "analysis/measure/stash.h"
 
+#include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
@@ -32,13 +34,38 @@ class EagerStash {
       if (semantics == nullptr || semantics->eager_saves == nullptr) continue;
       EagerSaves saves;
       semantics->eager_saves(OpContext(graph_, id, *semantics), saves);
+      if (RunsAgain(node)) saves = {.values = std::move(saves.values)};
       const absl::Status status = AddSaves(saves);
       if (!status.ok()) return Annotate(status, absl::StrCat("node '", node.name, "'"));
+    }
+    return AddStartsOfRecomputation();
+  }
+
+ private:
+  bool Dropped(ValueId id) const {
+    return id < static_cast<ValueId>(training_.dropped.size()) && training_.dropped[id];
+  }
+
+  // What torch.utils.checkpoint runs again saves nothing but what goes on to the next part.
+  bool RunsAgain(const Node& node) const {
+    return std::any_of(node.outputs.begin(), node.outputs.end(),
+                       [this](ValueId output) { return output != kNoValue && Dropped(output); });
+  }
+
+  absl::Status AddStartsOfRecomputation() {
+    for (const StashEntry& entry : training_.stash) {
+      const bool start = graph_.node(entry.first_reader).phase == Phase::kRecompute;
+      if (start && !IsMask(entry.value)) RS_RETURN_IF_ERROR(AddValue(EagerRoot(entry.value)));
     }
     return absl::OkStatus();
   }
 
- private:
+  // A mask that is kept to replay its node, which itself is not kept.
+  bool IsMask(ValueId id) const {
+    const NodeId producer = graph_.value(id).producer;
+    return producer != kNoNode && graph_.node(producer).outputs[0] != id && RunsAgain(graph_.node(producer));
+  }
+
   bool GradientFlowsThrough(const Node& node) const {
     for (ValueId output : node.outputs) {
       if (output == kNoValue || static_cast<size_t>(output) >= training_.gradient_of.size()) continue;
@@ -63,7 +90,7 @@ class EagerStash {
 
   absl::Status AddSaves(const EagerSaves& saves) {
     for (ValueId id : saves.values) {
-      if (id != kNoValue) RS_RETURN_IF_ERROR(AddValue(EagerRoot(id)));
+      if (id != kNoValue && !Dropped(id)) RS_RETURN_IF_ERROR(AddValue(EagerRoot(id)));
     }
     RS_RETURN_IF_ERROR(Add(saves.extra_bytes, "saved statistics and indices", table_.eager_extra_bytes));
     RS_RETURN_IF_ERROR(Add(saves.extra_bytes, "saved statistics and indices", table_.eager_bytes));

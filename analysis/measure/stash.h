@@ -9,8 +9,11 @@
 // gradient flows through it. Parameters, buffers and constants live anyway and are not counted; the model's own inputs
 // are counted apart.
 //
+// With recomputation (transform/checkpoint.h) the eager column is that of torch.utils.checkpoint around what runs
+// again: what its nodes save is not kept, what they begin with is, and the generator's state stands for dropout masks.
+//
 // The eager column follows PyTorch's derivatives.yaml and is held against saved-tensor hooks of real models (README of
-// models/). Not modelled: what torch.compile or checkpointing recompute, autocast's cache of cast weights.
+// models/). Not modelled: what torch.compile recomputes, autocast's cache of cast weights.
 
 #ifndef REUSESCOPE_ANALYSIS_MEASURE_STASH_H_
 #define REUSESCOPE_ANALYSIS_MEASURE_STASH_H_

@@ -30,13 +30,14 @@ struct UnaryRow {
   int64_t flops, transcendentals;            // forward, per element
   Saved saved;                               // what backward reads besides dY
   int64_t grad_flops, grad_transcendentals;  // backward, per element
+  bool needs_sign = false;                   // of what backward reads nothing but the sign, which X and Y share
 };
 
 // Sources of the derivatives: textbook; of what PyTorch saves: derivatives.yaml (relu, sigmoid, tanh, exp, sqrt,
 // reciprocal: result; the others: self).
 constexpr UnaryRow kUnary[] = {
-    {"", "Relu", 1, 0, Saved::kOutput, 1, 0},      // dX = dY where Y > 0
-    {"", "LeakyRelu", 2, 0, Saved::kInput, 2, 0},  // x >= 0 ? x : alpha x
+    {"", "Relu", 1, 0, Saved::kOutput, 1, 0, true},      // dX = dY where Y > 0
+    {"", "LeakyRelu", 2, 0, Saved::kInput, 2, 0, true},  // x >= 0 ? x : alpha x
     {"", "ThresholdedRelu", 1, 0, Saved::kInput, 1, 0},
     {"", "Sigmoid", 2, 2, Saved::kOutput, 3, 0},  // 1 / (1 + exp(-x)); dY y (1 - y)
     {"", "Tanh", 0, 1, Saved::kOutput, 3, 0},     // dY (1 - y y)
@@ -85,8 +86,10 @@ absl::Status UnaryGradient(GradientContext& ctx) {
   std::vector<ValueId> inputs = {ctx.GO(0)};
   if (row->saved == Saved::kInput) inputs.push_back(ctx.I(0));
   if (row->saved == Saved::kOutput) inputs.push_back(ctx.O(0));
+  Attributes attributes = ctx.node().attributes;
+  if (row->needs_sign && attributes.Float("alpha", 1) > 0) attributes.Set(kReadsEither, int64_t{1});
   ctx.SetGradient(0, ctx.Emit(absl::StrCat("reusescope::", row->type, "Grad"), inputs, ctx.TypeOf(ctx.I(0)),
-                              ctx.node().attributes));
+                              std::move(attributes)));
   return absl::OkStatus();
 }
 
@@ -224,17 +227,29 @@ absl::StatusOr<Kernel> DropoutKernel(const OpContext& ctx) {
 
 Aliasing DropoutAliasing(const OpContext& ctx) { return DropoutTrains(ctx) ? Aliasing::kNone : Aliasing::kView; }
 
+// What is masked, the mask, and the ratio where no constant tells it.
+std::vector<ValueId> MaskedBy(GradientContext& ctx, ValueId masked) {
+  const Type type = Type::Tensor(DType::kBool, ctx.TypeOf(masked).shape);
+  std::vector<ValueId> inputs = {masked, ctx.AskForOutput(1, "mask", type)};
+  if (ctx.I(1) != kNoValue && ctx.forward().InLiteral(1) == nullptr) inputs.push_back(ctx.I(1));
+  return inputs;
+}
+
 absl::Status DropoutGradient(GradientContext& ctx) {  // dX = dY mask / (1 - ratio)
   if (!ctx.Needs(0)) return absl::OkStatus();
   if (!DropoutTrains(ctx.forward())) {
     ctx.SetGradient(0, ctx.GO(0));
     return absl::OkStatus();
   }
-  const ValueId mask = ctx.AskForOutput(1, "mask", Type::Tensor(DType::kBool, ctx.GradientType(0).shape));
-  std::vector<ValueId> inputs = {ctx.GO(0), mask};
-  if (ctx.I(1) != kNoValue && ctx.forward().InLiteral(1) == nullptr) inputs.push_back(ctx.I(1));
-  ctx.SetGradient(0, ctx.Emit("reusescope::DropoutGrad", inputs, ctx.GradientType(0)));
+  ctx.SetGradient(0, ctx.Emit("reusescope::DropoutGrad", MaskedBy(ctx, ctx.GO(0)), ctx.GradientType(0)));
   return absl::OkStatus();
+}
+
+// Y again from the same mask: what its gradient does to dY, done to X.
+ValueId DropoutReplay(GradientContext& ctx) {
+  if (!DropoutTrains(ctx.forward())) return kNoValue;
+  const Type type = ctx.TypeOf(ctx.O(0));
+  return ctx.Emit("reusescope::DropoutGrad", MaskedBy(ctx, ctx.I(0)), type);
 }
 
 void DropoutSaves(const OpContext& ctx, EagerSaves& saves) {
@@ -367,7 +382,8 @@ void RegisterElementwise(OpRegistry& registry) {
                 .gradient = DropoutGradient,
                 .differentiable_inputs = 1,
                 .alias = DropoutAliasing,
-                .eager_saves = DropoutSaves});
+                .eager_saves = DropoutSaves,
+                .replay = DropoutReplay});
 }
 
 }  // namespace reusescope

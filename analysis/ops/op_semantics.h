@@ -89,6 +89,7 @@ using KernelFn = absl::StatusOr<Kernel> (*)(const OpContext&);
 using GradientFn = absl::Status (*)(GradientContext&);
 using LowerFn = absl::Status (*)(LowerContext&);
 using BodyFn = absl::Status (*)(BodyBuilder&);
+using ReplayFn = ValueId (*)(GradientContext&);
 // Output types, one per output of the node.
 using InferFn = absl::StatusOr<std::vector<Type>> (*)(const OpContext&);
 // Output values, one per output; empty when the inputs known so far do not determine them.
@@ -129,6 +130,10 @@ struct OpSemantics {
   EagerSavesFn eager_saves = nullptr;
   bool contraction = false;
   bool deterministic = true;  // false: random; never folded
+  // Emits what gives output 0 again, where the operator itself would draw other numbers the second time: from its
+  // inputs and outputs that are kept for it. kNoValue: this node gives the same again. A random operator without is
+  // never run twice; its outputs are kept.
+  ReplayFn replay = nullptr;
   bool unpacks = false;       // makes wide numbers of what is stored narrow: never folded, as the store stays narrow
   bool quantizes_operands = false;  // multiplies integers that it makes of floating-point operands itself
 };

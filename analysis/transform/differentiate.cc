@@ -156,15 +156,25 @@ absl::Status NothingToTrain(absl::string_view target, const Graph& graph, const 
                    "; --mode=inference analyses the forward pass alone, --train REGEX chooses parameters"));
 }
 
-// The gradient of the loss, or of every output a seed that is fed.
-absl::Status Seed(TrainingGraph& training, Differentiator& differentiator) {
+ValueId Scaled(Graph& graph, ValueId seed, double scale) {
+  if (scale == 1) return seed;
+  const Type type = graph.value(seed).type;
+  const ValueId factor = AddConstant(graph, "seed.scale", Literal::Floats({}, {scale}, type.dtype));
+  Node like;
+  like.phase = Phase::kBackward;
+  return AddEmittedNode(graph, "Mul", "seed", like, {seed, factor}, {type}, ValueKind::kGradient, {})[0];
+}
+
+// The gradient of the loss, or of every output a seed that is fed; times `scale`.
+absl::Status Seed(TrainingGraph& training, double scale, Differentiator& differentiator) {
   Graph& graph = training.graph;
   if (training.loss != kNoValue) {
     if (!differentiator.Needs(training.loss)) {
       return NothingToTrain(graph.value(training.loss).name, graph, differentiator);
     }
     const Type type = graph.value(training.loss).type;
-    differentiator.SetGradient(training.loss, AddConstant(graph, "seed.loss", Literal::Floats({}, {1.0}, type.dtype)));
+    differentiator.SetGradient(training.loss,
+                               AddConstant(graph, "seed.loss", Literal::Floats({}, {scale}, type.dtype)));
     return absl::OkStatus();
   }
   for (ValueId output : graph.outputs) {
@@ -173,37 +183,9 @@ absl::Status Seed(TrainingGraph& training, Differentiator& differentiator) {
         graph.AddValue(absl::StrCat("seed.", graph.value(output).name), graph.value(output).type, ValueKind::kInput);
     training.seeds.push_back(seed);
     graph.inputs.push_back(seed);
-    differentiator.SetGradient(output, seed);
+    differentiator.SetGradient(output, Scaled(graph, seed, scale));
   }
   return training.seeds.empty() ? NothingToTrain("any output", graph, differentiator) : absl::OkStatus();
-}
-
-// Forward values (and inputs of the model) that backward reads. What lives anyway is not stash.
-void CollectStash(TrainingGraph& training) {
-  const Graph& graph = training.graph;
-  std::vector<NodeId> first_reader(graph.values.size(), kNoNode);
-  for (NodeId id : graph.order) {
-    if (graph.node(id).phase != Phase::kBackward) continue;
-    const auto read = [&](ValueId value) {
-      if (value != kNoValue && first_reader[value] == kNoNode) first_reader[value] = id;
-    };
-    for (ValueId input : graph.node(id).inputs) read(input);
-    for (ValueId capture : graph.node(id).captures) read(capture);
-  }
-  const auto add = [&](ValueId value) {
-    if (value != kNoValue && first_reader[value] != kNoNode) training.stash.push_back({value, first_reader[value]});
-  };
-  const auto& seeds = training.seeds;
-  for (ValueId input : graph.inputs) {
-    const bool seed = std::find(seeds.begin(), seeds.end(), input) != seeds.end();
-    if (graph.value(input).kind == ValueKind::kInput && !seed) add(input);
-  }
-  for (NodeId id : graph.order) {
-    if (graph.node(id).phase != Phase::kForward) break;
-    for (ValueId output : graph.node(id).outputs) {
-      if (output != kNoValue && graph.value(output).kind == ValueKind::kActivation) add(output);
-    }
-  }
 }
 
 // Outputs that the body does not compute, or hands out twice, get a node of their own.
@@ -243,16 +225,45 @@ absl::StatusOr<SubgraphGradient> DifferentiateSubgraph(const Graph& subgraph, ab
 
 }  // namespace
 
-absl::Status Differentiate(TrainingGraph& training, bool inputs) {
+void CollectStash(TrainingGraph& training) {
+  const Graph& graph = training.graph;
+  std::vector<NodeId> first_reader(graph.values.size(), kNoNode);
+  for (NodeId id : graph.order) {
+    const Phase phase = graph.node(id).phase;
+    if (phase != Phase::kBackward && phase != Phase::kRecompute) continue;
+    const auto read = [&](ValueId value) {
+      if (value != kNoValue && first_reader[value] == kNoNode) first_reader[value] = id;
+    };
+    for (ValueId input : graph.node(id).inputs) read(input);
+    for (ValueId capture : graph.node(id).captures) read(capture);
+  }
+  training.stash.clear();
+  const auto add = [&](ValueId value) {
+    if (value != kNoValue && first_reader[value] != kNoNode) training.stash.push_back({value, first_reader[value]});
+  };
+  const auto& seeds = training.seeds;
+  for (ValueId input : graph.inputs) {
+    const bool seed = std::find(seeds.begin(), seeds.end(), input) != seeds.end();
+    if (graph.value(input).kind == ValueKind::kInput && !seed) add(input);
+  }
+  for (NodeId id : graph.order) {
+    if (graph.node(id).phase != Phase::kForward) break;
+    for (ValueId output : graph.node(id).outputs) {
+      if (output != kNoValue && graph.value(output).kind == ValueKind::kActivation) add(output);
+    }
+  }
+}
+
+absl::Status Differentiate(TrainingGraph& training, const GradientOptions& options) {
   Graph& graph = training.graph;
   std::vector<bool> wanted;
   for (const Value& value : graph.values) {
-    const bool asked = value.kind == ValueKind::kParameter || (inputs && value.kind == ValueKind::kInput);
+    const bool asked = value.kind == ValueKind::kParameter || (options.inputs && value.kind == ValueKind::kInput);
     wanted.push_back(asked && IsFloatTensor(value));
   }
   const size_t count = graph.values.size();
   Differentiator differentiator(graph, std::move(wanted));
-  RS_RETURN_IF_ERROR(Seed(training, differentiator));
+  RS_RETURN_IF_ERROR(Seed(training, options.seed_scale, differentiator));
   RS_RETURN_IF_ERROR(differentiator.Run());
   training.gradient_of.assign(graph.values.size(), kNoValue);
   for (size_t id = 0; id < count; ++id) training.gradient_of[id] = differentiator.gradient_of(static_cast<ValueId>(id));

@@ -9,7 +9,8 @@
 // entry, or whose rule does not cover the form at hand, gets "reusescope::UnknownGrad", a kernel that reads its inputs
 // and the incoming gradients, writes the gradients that are needed, and whose FLOPs are unknown: coverage says so.
 //
-// With `inputs`, the model's floating-point inputs are differentiated for as well.
+// With `inputs`, the model's floating-point inputs are differentiated for as well. What flows back begins as
+// `seed_scale`, or as the seeds times it: loss scaling, and the mean over accumulated micro-batches.
 //
 // kFailedPrecondition when no parameter (nor input) reaches the loss or any output.
 
@@ -24,8 +25,16 @@ namespace reusescope {
 // Attribute of an UnknownGrad: why nobody described it, to go on after "node 'n' (Op-1) ".
 inline constexpr absl::string_view kUnknownReason = "reusescope.reason";
 
+struct GradientOptions {
+  bool inputs = false;
+  double seed_scale = 1;
+};
+
 // REQUIRES: resolved types; `training.loss` as AttachLoss left it.
-absl::Status Differentiate(TrainingGraph& training, bool inputs = false);
+absl::Status Differentiate(TrainingGraph& training, const GradientOptions& options = {});
+
+// Fills `training.stash`: forward values (and inputs of the model) that later nodes read. What lives anyway is none.
+void CollectStash(TrainingGraph& training);
 
 }  // namespace reusescope
 

@@ -37,12 +37,13 @@ bool SameBody(const Graph& a, const Graph& b) {
 class Executable {
  public:
   explicit Executable(TrainingGraph training)
-      : graph_(std::move(training.graph)), gradient_of_(std::move(training.gradient_of)) {
+      : graph_(std::move(training.graph)), gradient_of_(std::move(training.gradient_of)), loss_(training.loss) {
     const auto opset = graph_.opsets.find("");
     opset_ = opset == graph_.opsets.end() ? kExecutableOpset : opset->second;
   }
 
   absl::StatusOr<Model> Run() {
+    if (loss_ != kNoValue) graph_.value(loss_).name = "loss";
     NoteCaptures(graph_);
     AddOutputs();
     RestoreFoldedNodes();
@@ -89,16 +90,33 @@ class Executable {
       if (source && gradient_of_[id] != kNoValue) AddOutput(gradient_of_[id], "grad." + graph_.value(id).name);
     }
     for (NodeId id : std::vector<NodeId>(graph_.order)) {
-      if (graph_.node(id).phase != Phase::kUpdate) continue;
-      AddSchedule(id);
-      const OpSemantics* semantics = OpRegistry::Get().Find(graph_.node(id).op);
       const Node node = graph_.node(id);
-      for (size_t j = 0; j < node.outputs.size(); ++j) {
-        const int input = semantics->in_place[j];
-        AddOutput(node.outputs[j], "new." + graph_.value(node.inputs[input]).name);
-        updated_.push_back(node.inputs[input]);
+      const std::vector<ValueId> replaced = Replaced(node);
+      if (replaced.empty()) continue;
+      AddSchedule(id);
+      for (size_t j = 0; j < replaced.size(); ++j) {
+        AddOutput(node.outputs[j], "new." + graph_.value(replaced[j]).name);
+        updated_.push_back(replaced[j]);
       }
     }
+  }
+
+  static bool IsFed(const Value& value) {
+    const bool lives_on = value.kind == ValueKind::kParameter || value.kind == ValueKind::kOptimizerState;
+    return lives_on && value.producer == kNoNode;
+  }
+
+  // The parameters and states that the node's outputs take the place of, one per output; empty where it is no update.
+  std::vector<ValueId> Replaced(const Node& node) const {
+    std::vector<ValueId> replaced;
+    const OpSemantics* semantics = OpRegistry::Get().Find(node.op);
+    if (semantics == nullptr || node.op.domain != kReuseScopeDomain) return {};
+    for (size_t j = 0; j < node.outputs.size(); ++j) {
+      const int input = j < semantics->in_place.size() ? semantics->in_place[j] : -1;
+      if (input < 0 || !IsFed(graph_.value(node.inputs[input]))) return {};
+      replaced.push_back(node.inputs[input]);
+    }
+    return replaced;
   }
 
   // An update takes the learning rate and the number of the step besides.
@@ -306,6 +324,7 @@ class Executable {
 
   Graph graph_;
   std::vector<ValueId> gradient_of_;
+  const ValueId loss_;
   int opset_ = kExecutableOpset;
   absl::flat_hash_set<ValueId> named_;  // outputs that have their names
   std::vector<ValueId> schedule_;       // learning rate and step, where there are updates

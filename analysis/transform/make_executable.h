@@ -8,8 +8,9 @@
 // several bodies number them (ConvGrad, ConvGrad_2). Values that were folded away and whose numbers are not known are
 // computed again.
 //
-// Outputs: those of the model, then "grad.<name>" of every parameter and every input that has a gradient and, with an
-// optimizer, "new.<name>" of every parameter and optimizer state. Inputs: those of the model, what the loss adds
+// Outputs: those of the model and "loss" where one is attached, then "grad.<name>" of every parameter and every input
+// that has a gradient and, with an optimizer, "new.<name>" of every parameter and optimizer state. Inputs: those of the
+// model, what the loss adds
 // ("labels", "target"), else "seed.<output>"; with an optimizer "learning_rate", "step" (int64, from 1), its states and
 // the parameters, whose stored values are the defaults.
 //

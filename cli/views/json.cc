@@ -68,6 +68,10 @@ Json SettingsJson(const SettingsSection& settings) {
           {"recognize", settings.recognize},
           {"freeze", NullIfEmpty(settings.freeze)},
           {"train", NullIfEmpty(settings.train)},
+          {"checkpoint", NullIfEmpty(settings.checkpoint)},
+          {"clip_norm", settings.gradients.clip_norm > 0 ? Json(settings.gradients.clip_norm) : Json()},
+          {"accumulate", settings.gradients.accumulate},
+          {"loss_scale", settings.gradients.loss_scale},
           {"bare_peak", settings.bare_peak}};
 }
 
@@ -188,6 +192,7 @@ std::string SampleText(const MemorySample& sample) {
   out.Add("optimizer_state_bytes", bytes(MemoryKind::kOptimizerState));
   out.Add("input_bytes", bytes(MemoryKind::kInput));
   out.Add("activation_bytes", bytes(MemoryKind::kActivation));
+  out.Add("recomputed_bytes", bytes(MemoryKind::kRecomputed));
   out.Add("gradient_bytes", bytes(MemoryKind::kGradient));
   out.Add("parameter_gradient_bytes", bytes(MemoryKind::kParameterGradient));
   return std::move(out).Finish();
@@ -201,7 +206,17 @@ std::string LiveTensorText(const LiveTensor& tensor) {
   return std::move(out).Finish();
 }
 
-// Without its two long lists.
+std::string StashText(const StashRow& tensor) {
+  ObjectText out;
+  out.Add("name", tensor.name);
+  out.Add("bytes", tensor.bytes);
+  out.Add("input", tensor.input);
+  out.AddOrNull("producer", tensor.producer);
+  out.Append("readers", Dump(tensor.readers));
+  return std::move(out).Finish();
+}
+
+// Without its three long lists.
 Json MemoryJson(const Report& report) {
   const MemoryTable& memory = report.memory;
   Json capacity, fits;
@@ -303,7 +318,8 @@ std::string Lines(const Rows& rows, ToText to_text) {
 std::string MemoryText(const Report& report) {
   std::string out = Dump(MemoryJson(report));
   out.pop_back();
-  return absl::StrCat(out, ",\n \"live_at_peak\": ", Lines(report.memory.live_at_peak, LiveTensorText),
+  return absl::StrCat(out, ",\n \"stash\": ", Lines(report.stash, StashText),
+                      ",\n \"live_at_peak\": ", Lines(report.memory.live_at_peak, LiveTensorText),
                       ",\n \"timeline\": ", Lines(report.memory.timeline, SampleText), "}");
 }
 

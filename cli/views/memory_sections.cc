@@ -28,6 +28,7 @@ int64_t TotalOf(const MemoryTable& memory, MemoryKind kind) {
       return memory.gradient_bytes;
     case MemoryKind::kActivation:
     case MemoryKind::kGradient:
+    case MemoryKind::kRecomputed:
       return -1;
   }
   return -1;
@@ -86,6 +87,25 @@ Part PeakPart(const Report& report, int top) {
   return part;
 }
 
+// The largest tensors that are kept, and what for.
+Part StashListPart(const Report& report, int top) {
+  Part part{.columns = {{.header = absl::StrCat("kept for backward: ",
+                                                FormatPlural(static_cast<int64_t>(report.stash.size()), "tensor")),
+                         .flexible = true},
+                        {.header = "bytes", .align = Align::kNumber},
+                        {.header = "read by"}}};
+  std::vector<const StashRow*> rows;
+  for (const StashRow& row : report.stash) rows.push_back(&row);
+  std::stable_sort(rows.begin(), rows.end(), [](const auto* a, const auto* b) { return a->bytes > b->bytes; });
+  rows.resize(std::min<size_t>(rows.size(), std::max(top, 0)));
+  for (const StashRow* row : rows) {
+    const size_t more = row->readers.size() - 1;
+    part.rows.push_back({Printable(row->name), FormatBytes(row->bytes),
+                         absl::StrCat(Printable(row->first_reader), more > 0 ? absl::StrCat(" +", more) : "")});
+  }
+  return part;
+}
+
 Part FitPart(const Report& report) {
   Part part{.columns = {{.header = "device", .flexible = true},
                         {.header = "memory", .align = Align::kNumber},
@@ -118,6 +138,7 @@ Section MemorySection(const Report& report, const ViewOptions& options) {
   }
   const int top = std::min(options.top, 5);
   if (top > 0 && !report.memory.live_at_peak.empty()) section.parts.push_back(PeakPart(report, top));
+  if (top > 0 && !report.stash.empty()) section.parts.push_back(StashListPart(report, top));
   if (!report.devices.empty()) section.parts.push_back(FitPart(report));
   return section;
 }

@@ -39,6 +39,12 @@ std::string SettingsText(const SettingsSection& settings) {
   std::vector<std::string> texts = {settings.mode, FormatPlural(settings.batch, "sample"), settings.precision};
   for (const auto& [name, size] : settings.dims) texts.push_back(absl::StrCat(Printable(name), " = ", size));
   if (!settings.optimizer.empty()) texts.push_back(settings.optimizer);
+  const GradientHandling& gradients = settings.gradients;
+  if (gradients.clip_norm > 0) texts.push_back(absl::StrCat("norm clipped to ", gradients.clip_norm));
+  if (gradients.accumulate > 1) texts.push_back(absl::StrCat("last of ", gradients.accumulate, " micro-batches"));
+  if (gradients.loss_scale != 1) texts.push_back(absl::StrCat("loss scaled by ", gradients.loss_scale));
+  const bool recomputes = !settings.checkpoint.empty() && settings.checkpoint != "none";
+  if (recomputes) texts.push_back(absl::StrCat("checkpoint ", Printable(settings.checkpoint)));
   if (!settings.recognize) texts.push_back("as exported (nothing recognized)");
   return absl::StrJoin(texts, " · ");
 }

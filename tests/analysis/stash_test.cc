@@ -57,6 +57,62 @@ TEST(Stash, ReluKeepsItsOutputOnceForItAndTheNextProduct) {
   EXPECT_THAT(result.eager_values, ElementsAre("x", "r"));
 }
 
+// What each operator needs at least, where nothing else is kept.
+TEST(Stash, NeededIsTheLeastThatTheRulesNeed) {
+  const auto needed = [](const std::string& text) { return StashOf(text).stash.needed_bytes; };
+  // Its output, not its input.
+  EXPECT_EQ(needed(R"(m (float[8,16] x) => (float[8,32] y) <float[16,32] w>
+      { h = MatMul (x, w)
+        y = Softmax (h) })"),
+            4 * 8 * 32);
+  // Indices, not its input.
+  EXPECT_EQ(needed(R"(m (float[2,3,8,8] x) => (float[2,4,4,4] y) <float[4,3,1,1] w>
+      { h = Conv (x, w)
+        y = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (h) })"),
+            8 * 2 * 4 * 4 * 4);
+  // Its input, mean and deviation of each channel; not its output.
+  EXPECT_EQ(needed(R"(m (float[2,3,8,8] x) => (float[2,4,8,8] y, float[4] m1, float[4] v1)
+        <float[4,3,1,1] w, float[4] s, float[4] b, float[4] m, float[4] v>
+      { h = Conv (x, w)
+        y, m1, v1 = BatchNormalization <training_mode = 1> (h, s, b, m, v) })"),
+            4 * 2 * 4 * 8 * 8 + 2 * 4 * 4);
+  // A byte an element.
+  EXPECT_EQ(needed(R"(m (float[8,16] x) => (float[8,32] y) <float[16,32] w, float ratio = {0.5}, bool training = {1}>
+      { h = MatMul (x, w)
+        y = Dropout (h, ratio, training) })"),
+            8 * 32);
+  // Nothing: sums have gradients without operands.
+  EXPECT_EQ(needed(R"(m (float[8,16] x) => (float[8,32] y) <float[16,32] w, float[32] b>
+      { h = MatMul (x, w)
+        y = Add (h, b) })"),
+            0);
+}
+
+TEST(Stash, WhatIsKeptAnywayIsPreferred) {
+  // The next product keeps r; the sign that LeakyRelu needs is that of its output as well.
+  EXPECT_EQ(StashOf(R"(m (float[8,16] x) => (float[8,4] y) <float[16,32] w1, float[32,4] w2>
+      { h = MatMul (x, w1)
+        r = LeakyRelu (h)
+        y = MatMul (r, w2) })")
+                .stash.needed_bytes,
+            4 * 8 * 32);
+  // The sine keeps h; Relu, which would keep r, reads h too.
+  const std::string relu = R"(m (float[8,16] x) => (float[8,32] y) <float[16,32] w>
+      { h = MatMul (x, w)
+        s = Sin (h)
+        r = Relu (h)
+        y = Add (s, r) })";
+  EXPECT_EQ(StashOf(relu).stash.needed_bytes, 4 * 8 * 32);
+  EXPECT_EQ(StashOf(relu).stash.eager_bytes, 2 * 4 * 8 * 32) << "eager PyTorch has no such choice";
+  // A slope below zero turns the sign.
+  EXPECT_EQ(StashOf(R"(m (float[8,16] x) => (float[8,4] y) <float[16,32] w1, float[32,4] w2>
+      { h = MatMul (x, w1)
+        r = LeakyRelu <alpha = -0.5> (h)
+        y = MatMul (r, w2) })")
+                .stash.needed_bytes,
+            2 * 4 * 8 * 32);
+}
+
 TEST(Stash, ViewsAndStridedViewsAreTheStorageTheyView) {
   // r and its transposed view both go into products; PyTorch keeps one storage, whole, though the slice is half of it.
   const Result result = StashOf(R"(

@@ -1,6 +1,6 @@
 """Whole models: gradients that `reusescope differentiate` writes against those of PyTorch's autograd.
 
-    check_models.py REUSESCOPE models/*.onnx
+    check_models.py REUSESCOPE [--checkpoint=sqrt ...] models/*.onnx        flags go to `reusescope differentiate`
 
 Beside each model lies an .npz: inputs `in.<name>`, outputs `out.<name>`, output gradients `seed.<name>`, and autograd's
 `grad.<initializer>` and `grad_in.<input>`. The file that is written must pass ONNX's full check; onnxruntime and ONNX's
@@ -85,12 +85,12 @@ def runs_model(run, model, truth):
                np.allclose(results[key[4:]], truth[key], rtol=1e-3, atol=1e-4) for key in outputs)
 
 
-def check(program, model, runtimes, folder):
+def check(program, model, runtimes, folder, flags=()):
     truth = np.load(model[:-5] + ".npz")
     path = os.path.join(folder, "training.onnx")
     feeds = {key[3:]: truth[key] for key in truth.files if key.startswith("in.")}
     feeds |= {key: truth[key] for key in truth.files if key.startswith("seed.")}
-    differentiate(program, model, path)
+    differentiate(program, model, path, *flags)
     for name in runtimes:
         if name != "onnxruntime" and not runs_model(RUNTIMES[name], model, truth):
             print(f"--   {os.path.basename(model):30} {name:12} does not compute the model itself")
@@ -102,12 +102,13 @@ def check(program, model, runtimes, folder):
 
 
 def main():
-    program, models = sys.argv[1], sys.argv[2:]
+    program, given = sys.argv[1], sys.argv[2:]
+    flags, models = [word for word in given if word.startswith("--")], [word for word in given if word[:2] != "--"]
     failures = 0
     with tempfile.TemporaryDirectory() as folder:
         for model in models:
             try:
-                check(program, model, RUNTIMES, folder)
+                check(program, model, RUNTIMES, folder, flags)
             except Exception as error:  # a runtime's own exceptions too: each is a failure of this model
                 failures += 1
                 print(f"FAIL {os.path.basename(model):30} {str(error)[:600]}")

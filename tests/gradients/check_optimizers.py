@@ -35,6 +35,9 @@ def check(program, name, truth, folder):
     prefix = f"{name}.setting."
     settings = [f"--optimizer-setting={key[len(prefix):]}={float(truth[key])!r}" for key in truth.files
                 if key.startswith(prefix)]
+    prefix = f"{name}.handling."
+    handling = {key[len(prefix):]: float(truth[key]) for key in truth.files if key.startswith(prefix)}
+    settings += [f"--{key.replace('_', '-')}={value:g}" for key, value in handling.items()]
     differentiate(program, model, written, f"--optimizer={name.split('.')[0]}", "--train=^[Wb]$", *settings)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -44,11 +47,18 @@ def check(program, name, truth, folder):
     # States begin as zeros; parameters are fed from the second step on.
     fed = {key: np.zeros(shape, np.float32) for key, shape in shapes.items() if key.startswith(("W.", "b."))}
     worst = 0.0
+    micro_batches = int(handling.get("accumulate", 1))
+    steps = 0
     for t in range(1, STEPS + 1):
-        fed |= {"x": truth[f"{name}.x{t}"], "seed.y": truth[f"{name}.seed{t}"], "learning_rate": np.float32(RATE),
-                "step": np.int64(t)}
-        results = dict(zip(names, session.run(names, {key: np.asarray(value) for key, value in fed.items()})))
-        fed = {key[4:]: value for key, value in results.items() if key.startswith("new.")}
+        for i in range(micro_batches):
+            at = f"{t}.{i}" if micro_batches > 1 else f"{t}"
+            finite = np.isfinite(truth[f"{name}.x{at}"]).all()
+            # A step that is skipped is not counted, as in PyTorch.
+            fed |= {"x": truth[f"{name}.x{at}"], "seed.y": truth[f"{name}.seed{at}"],
+                    "learning_rate": np.float32(RATE), "step": np.int64(steps + 1)}
+            steps += int(finite)
+            results = dict(zip(names, session.run(names, {key: np.asarray(value) for key, value in fed.items()})))
+            fed = {key[4:]: value for key, value in results.items() if key.startswith("new.")}
         worst = float(np.max([worst] + [np.abs(fed[p] - truth[f"{name}.{p}{t}"]).max() for p in "Wb"]))  # keeps a NaN
     if not worst <= TOLERANCE:
         raise AssertionError(f"differs by {worst:.2e}")
