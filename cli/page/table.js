@@ -38,9 +38,9 @@ class DataTable {
       this.shown = this.pageSize;
       this.update();
     };
-    const parts = this.filters.map((filter) => {
+    const parts = this.filters.flatMap((filter) => {
       const choices = [...new Set(this.rows.map(filter.value))].sort().map((word) => [word, word]);
-      return selectBox(filter.label, [['', 'all'], ...choices], '', (word) => changed(() => this.chosen.set(filter, word)));
+      return choices.length < 2 ? [] : selectBox(filter.label, [['', 'all'], ...choices], '', (word) => changed(() => this.chosen.set(filter, word)));
     });
     if (this.search !== null) {
       parts.unshift(element('label', {}, 'Search ', element('input', {
