@@ -17,6 +17,7 @@
 #include "cli/audit.h"
 #include "cli/report.h"
 #include "cli/views/audit_view.h"
+#include "cli/views/html.h"
 #include "cli/views/views.h"
 #include "importer/load_model.h"
 #include "importer/write_model.h"
@@ -257,8 +258,10 @@ void NestedFunctions(benchmark::State& state) {
 }
 BENCHMARK(NestedFunctions)->Arg(10'240)->Arg(102'400)->Unit(benchmark::kMillisecond);
 
-// Everything that `reusescope analyze --hardware a100-sxm-80gb` does, from the bytes of the file to the printed report.
-void Chain(benchmark::State& state) {
+// Everything that `reusescope analyze --hardware a100-sxm-80gb` does, from the bytes of the file to the report that
+// `render` makes.
+template <typename Render>
+void AnalyzeChain(benchmark::State& state, const cli::ReportOptions& options, Render render) {
   const std::string bytes = ChainBytes(state.range(0));
   const absl::StatusOr<Hardware> device = FindDevice("a100-sxm-80gb");
   if (Fails(state, device)) return;
@@ -267,12 +270,17 @@ void Chain(benchmark::State& state) {
     if (Fails(state, model)) return;
     const absl::StatusOr<Analysis> analysis = Analyze(*std::move(model), {});
     if (Fails(state, analysis)) return;
-    const absl::StatusOr<cli::Report> report = cli::MakeReport(*analysis, {*device}, {.listed_layers = 10});
+    const absl::StatusOr<cli::Report> report = cli::MakeReport(*analysis, {*device}, options);
     if (Fails(state, report)) return;
-    benchmark::DoNotOptimize(cli::RenderTable(*report, {}, cli::Terminal()));
+    benchmark::DoNotOptimize(render(*report));
   }
   state.counters["nodes_per_second"] =
       benchmark::Counter(static_cast<double>(state.range(0)), benchmark::Counter::kIsIterationInvariantRate);
+}
+
+void Chain(benchmark::State& state) {
+  AnalyzeChain(state, {.listed_layers = 10},
+               [](const cli::Report& report) { return cli::RenderTable(report, {}, cli::Terminal()); });
 }
 BENCHMARK(Chain)->Arg(1'000)->Arg(10'000)->Arg(100'000)->Unit(benchmark::kMillisecond);
 
@@ -291,6 +299,12 @@ void Audit(benchmark::State& state) {
   state.counters["devices"] = static_cast<double>(devices->size());
 }
 BENCHMARK(Audit)->Apply(AllModels);
+
+// --format html.
+void ChainHtml(benchmark::State& state) {
+  AnalyzeChain(state, {}, [](const cli::Report& report) { return cli::RenderHtml(cli::RenderJson(report)); });
+}
+BENCHMARK(ChainHtml)->Arg(3'000)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace reusescope

@@ -12,6 +12,7 @@
 #include "cli/report.h"
 #include "cli/text.h"
 #include "cli/views/graph_view.h"
+#include "cli/views/html.h"
 #include "cli/views/trace.h"
 #include "cli/views/views.h"
 #include "fmt/format.h"
@@ -27,10 +28,11 @@ constexpr const char* kExamples =
     "  reusescope analyze bert.onnx --dim batch=8 --dim sequence=128 --precision amp-bf16 --hardware h100\n"
     "  reusescope analyze vit.onnx --hardware 'capacity=96MiB,bandwidth=1TB/s,throughput=100TFLOP/s'\n"
     "  reusescope analyze gpt2.onnx --format json | jq .roofline.step_seconds\n"
+    "  reusescope analyze vit.onnx --hardware h100 --format html -o step.html     a page for the browser\n"
     "  reusescope analyze vit.onnx --hardware h100 --format trace -o step.json    for ui.perfetto.dev\n"
     "  reusescope analyze llama.onnx --strict        fail when an operator has no rule\n";
 
-enum class Format : uint8_t { kTable, kJson, kCsv, kMarkdown, kTrace };
+enum class Format : uint8_t { kTable, kJson, kCsv, kMarkdown, kHtml, kTrace };
 
 struct AnalyzeOptions {
   WorkloadOptions workload;
@@ -59,6 +61,8 @@ std::string Render(const Report& report, const AnalyzeOptions& options) {
       return RenderCsv(report);
     case Format::kMarkdown:
       return RenderMarkdown(report, options.view);
+    case Format::kHtml:
+      return RenderHtml(RenderJson(report));
     case Format::kTrace:
       return RenderTrace(report);
   }
@@ -125,6 +129,7 @@ void AddOutputOptions(CLI::App& command, AnalyzeOptions& options) {
                      {"json", Format::kJson},
                      {"csv", Format::kCsv},
                      {"markdown", Format::kMarkdown},
+                     {"html", Format::kHtml},
                      {"trace", Format::kTrace}},
                     "Form of the report", "table")
       ->group("Output");

@@ -17,6 +17,7 @@
 #include "cli/output.h"
 #include "cli/text.h"
 #include "cli/views/audit_view.h"
+#include "cli/views/html.h"
 
 namespace reusescope::cli {
 namespace {
@@ -26,9 +27,10 @@ constexpr const char* kExamples =
     "  reusescope audit resnet50.onnx --devices 'nvidia,tpu-*' --samples 1e8 --deadline 24h\n"
     "  reusescope audit bert.onnx --price a100-sxm-80gb=2.49/h --price h100-sxm=3.99/h --budget 50000\n"
     "  reusescope audit resnet50.onnx:0.7 bert.onnx:0.3 --prices prices.txt      a fleet of two models\n"
-    "  reusescope audit llama.onnx --mode inference --precision bf16 --format json\n";
+    "  reusescope audit llama.onnx --mode inference --precision bf16 --format json\n"
+    "  reusescope audit resnet50.onnx --format html -o devices.html               a page for the browser\n";
 
-enum class AuditFormat : uint8_t { kTable, kJson, kMarkdown };
+enum class AuditFormat : uint8_t { kTable, kJson, kMarkdown, kHtml };
 
 struct AuditCommand {
   std::vector<std::string> models;
@@ -148,6 +150,9 @@ absl::Status RunAudit(const AuditCommand& command) {
       case AuditFormat::kMarkdown:
         text = RenderSectionsMarkdown(AuditSections(report, command.top));
         break;
+      case AuditFormat::kHtml:
+        text = RenderHtml(RenderAuditJson(report));
+        break;
     }
   }
   return WriteOutput(command.output, text);
@@ -228,10 +233,12 @@ void AddAuditCommand(CLI::App& app, Action& action) {
   AddChoiceOfDevices(*audit, *command);
   AddGoals(*audit, *command);
   AddTopOption(*audit, command->top, "Devices listed one by one");
-  AddChoice<AuditFormat>(
-      *audit, "--format", command->format,
-      {{"table", AuditFormat::kTable}, {"json", AuditFormat::kJson}, {"markdown", AuditFormat::kMarkdown}},
-      "Form of the report", "table")
+  AddChoice<AuditFormat>(*audit, "--format", command->format,
+                         {{"table", AuditFormat::kTable},
+                          {"json", AuditFormat::kJson},
+                          {"markdown", AuditFormat::kMarkdown},
+                          {"html", AuditFormat::kHtml}},
+                         "Form of the report", "table")
       ->group("Output");
   AddOutputFileOption(*audit, command->output);
   AddCommonOptions(*audit, command->color);

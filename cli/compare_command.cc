@@ -12,6 +12,7 @@
 #include "cli/output.h"
 #include "cli/text.h"
 #include "cli/views/compare_view.h"
+#include "cli/views/html.h"
 
 namespace reusescope::cli {
 namespace {
@@ -20,9 +21,10 @@ constexpr const char* kExamples =
     "  reusescope compare resnet50.onnx vit_b_16.onnx --batch 32 --hardware h100\n"
     "  reusescope compare old.onnx new.onnx --hardware a100 --fail-if 'step_seconds > 1.05'   for CI\n"
     "  reusescope compare resnet50.onnx --sweep batch=1,8,32,128 --hardware a100\n"
-    "  reusescope compare gpt2.onnx --sweep dim:sequence=128,512,2048 --format json\n";
+    "  reusescope compare gpt2.onnx --sweep dim:sequence=128,512,2048 --format json\n"
+    "  reusescope compare old.onnx new.onnx --hardware a100 --format html -o compared.html\n";
 
-enum class CompareFormat : uint8_t { kTable, kJson, kMarkdown };
+enum class CompareFormat : uint8_t { kTable, kJson, kMarkdown, kHtml };
 
 struct CompareCommand {
   CompareOptions options;
@@ -44,6 +46,8 @@ std::string Render(const Comparison& comparison, const CompareCommand& command) 
       return RenderCompareJson(comparison);
     case CompareFormat::kMarkdown:
       return RenderSectionsMarkdown(CompareSections(comparison, command.top));
+    case CompareFormat::kHtml:
+      return RenderHtml(RenderCompareJson(comparison));
   }
   return "";
 }
@@ -104,10 +108,12 @@ void AddCompareCommand(CLI::App& app, Action& action) {
   AddBatchOption(*compare, command->options.analysis);
   AddAnalysisOptions(*compare, command->options.analysis);
   AddTopOption(*compare, command->top, "Layers that differ, listed one by one");
-  AddChoice<CompareFormat>(
-      *compare, "--format", command->format,
-      {{"table", CompareFormat::kTable}, {"json", CompareFormat::kJson}, {"markdown", CompareFormat::kMarkdown}},
-      "Form of the report", "table")
+  AddChoice<CompareFormat>(*compare, "--format", command->format,
+                           {{"table", CompareFormat::kTable},
+                            {"json", CompareFormat::kJson},
+                            {"markdown", CompareFormat::kMarkdown},
+                            {"html", CompareFormat::kHtml}},
+                           "Form of the report", "table")
       ->group("Output");
   AddOutputFileOption(*compare, command->output);
   AddCommonOptions(*compare, command->color);

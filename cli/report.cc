@@ -323,11 +323,14 @@ std::vector<BlockRow> MakeBlocks(const BlockTable& table) {
   return rows;
 }
 
-std::vector<ScopeRow> MakeScopes(const ReuseTable& reuse) {
+std::vector<ScopeRow> MakeScopes(const ReuseTable& reuse, const std::vector<CurveRow>& curve) {
   std::vector<ScopeRow> rows;
   for (const ScopeReuse& scope : reuse.scopes) {
     rows.push_back({scope.scope, scope.edges, scope.bytes, scope.saved_bytes, scope.capacity_to_capture_bytes,
                     scope.capacity_to_capture_half_bytes});
+    for (const CurveRow& row : curve) {
+      rows.back().saved_at_capacity_bytes.push_back(scope.SavedBytes(row.capacity_bytes));
+    }
   }
   return rows;
 }
@@ -403,8 +406,8 @@ absl::StatusOr<Report> MakeReport(const Analysis& analysis, const std::vector<Ha
   }
   AddWork(analysis, options.listed_layers, report);
   report.blocks = MakeBlocks(analysis.blocks);
-  report.scopes = MakeScopes(analysis.reuse);
   report.curve = MakeCurve(analysis.lru, analysis.managed, report.devices, options.extra_capacities);
+  report.scopes = MakeScopes(analysis.reuse, report.curve);
   report.minimum_traffic_bytes = analysis.lru.minimum_bytes();
   report.saturation_capacity_bytes = analysis.lru.saturation_bytes();
   report.memory = analysis.memory;

@@ -111,6 +111,7 @@ struct ScopeRow {
   int64_t saved_bytes = 0;
   int64_t capacity_to_capture_bytes = 0;
   int64_t capacity_to_capture_half_bytes = 0;
+  std::vector<int64_t> saved_at_capacity_bytes;  // by an LRU memory; parallel to Report::curve
 };
 
 struct CurveRow {

@@ -1,4 +1,4 @@
-# Where every dependency comes from. Debian packages for all but ONNX; scripts/setup installs them.
+# Where every dependency comes from. Debian packages for all but ONNX and plotly.js; scripts/setup installs them.
 find_package(Threads REQUIRED)
 set(Protobuf_USE_STATIC_LIBS ON)
 find_package(Protobuf 3.21 MODULE REQUIRED)
@@ -6,6 +6,13 @@ find_package(absl REQUIRED)
 find_package(nlohmann_json 3.11 REQUIRED)
 find_package(CLI11 2.1 REQUIRED)
 find_package(fmt 9.1 REQUIRED)
+find_package(ZLIB REQUIRED)
+
+# What draws the charts of --format html.
+find_file(REUSESCOPE_PLOTLY plotly.min.js PATHS ${CMAKE_SOURCE_DIR}/.deps/plotly NO_DEFAULT_PATH)
+if(NOT REUSESCOPE_PLOTLY)
+  message(FATAL_ERROR "plotly.min.js not found: run scripts/setup, or pass -DREUSESCOPE_PLOTLY=<the file>")
+endif()
 
 # An installed ONNX is taken first (scripts/setup installs one below .deps/); the unpacked source distribution otherwise.
 list(PREPEND CMAKE_PREFIX_PATH "${CMAKE_SOURCE_DIR}/.deps/onnx")

@@ -125,6 +125,27 @@ Section LayersSection(const Comparison& comparison, const LayerComparison& layer
   return section;
 }
 
+absl::string_view UnitName(MetricUnit unit) {
+  switch (unit) {
+    case MetricUnit::kCount:
+      return "count";
+    case MetricUnit::kBytes:
+      return "bytes";
+    case MetricUnit::kSeconds:
+      return "seconds";
+    case MetricUnit::kShare:
+      return "share";
+    case MetricUnit::kRatio:
+      return "ratio";
+  }
+  return "";
+}
+
+Json BetterJson(Better better) {
+  if (better == Better::kNeither) return Json();
+  return better == Better::kLower ? "lower" : "higher";
+}
+
 Json NumberOrNull(double value) { return std::isnan(value) ? Json() : Json(value); }
 
 Json LayersJson(const LayerComparison& layers) {
@@ -191,8 +212,12 @@ std::string RenderCompareJson(const Comparison& comparison) {
   for (size_t m = 0; m < comparison.metrics.size(); ++m) {
     Json values = Json::array();
     for (const CompareColumn& column : comparison.columns) values.push_back(NumberOrNull(column.values[m]));
-    metrics.push_back(
-        {{"name", comparison.metrics[m].name}, {"label", comparison.metrics[m].label}, {"values", values}});
+    const Metric& metric = comparison.metrics[m];
+    metrics.push_back({{"name", metric.name},
+                       {"label", metric.label},
+                       {"unit", std::string(UnitName(metric.unit))},
+                       {"better", BetterJson(metric.better)},
+                       {"values", values}});
   }
   Json columns = Json::array();
   for (const CompareColumn& column : comparison.columns) {

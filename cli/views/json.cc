@@ -131,6 +131,7 @@ std::string LayerText(const LayerRow& layer) {
   ObjectText out;
   out.Add("name", layer.name);
   out.Add("module", layer.module);
+  out.Add("label", layer.label);
   out.Add("op", layer.op);
   out.Add("phase", std::string(PhaseName(layer.phase)));
   out.AddOrNull("gradient", layer.gradient);
@@ -169,7 +170,8 @@ Json ReuseJson(const Report& report) {
                       {"bytes", row.bytes},
                       {"capacity_to_capture_bytes", row.capacity_to_capture_bytes},
                       {"capacity_to_capture_half_bytes", row.capacity_to_capture_half_bytes},
-                      {"saved_bytes", row.saved_bytes}});
+                      {"saved_bytes", row.saved_bytes},
+                      {"saved_at_capacity_bytes", row.saved_at_capacity_bytes}});
   }
   Json curve = Json::array();
   for (const CurveRow& row : report.curve) {
@@ -271,9 +273,15 @@ Json RooflineJson(const DeviceSection& device) {
   }
   Json layer_seconds = Json::array();
   Json layer_bounds = Json::array();
+  Json layer_compute_seconds = Json::array();
+  Json layer_lru_bytes = Json::array();
+  Json layer_managed_bytes = Json::array();
   for (const KernelTime& kernel : roofline.kernels) {
     layer_seconds.push_back(kernel.Headline().seconds);
     layer_bounds.push_back(std::string(BoundName(kernel.Headline().bound)));
+    layer_compute_seconds.push_back(kernel.compute_seconds);
+    layer_lru_bytes.push_back(kernel.under[static_cast<int>(TrafficModel::kLru)].traffic_bytes);
+    layer_managed_bytes.push_back(kernel.under[static_cast<int>(TrafficModel::kManaged)].traffic_bytes);
   }
   return {{"device", device.hardware.name},
           {"display_name", rates.name},
@@ -304,7 +312,10 @@ Json RooflineJson(const DeviceSection& device) {
           {"step_seconds_with_twice_bandwidth", device.step_seconds_with_twice_bandwidth},
           {"step_seconds_with_twice_compute", device.step_seconds_with_twice_compute},
           {"layer_seconds", layer_seconds},
-          {"layer_bounds", layer_bounds}};
+          {"layer_bounds", layer_bounds},
+          {"layer_compute_seconds", layer_compute_seconds},
+          {"layer_lru_bytes", layer_lru_bytes},
+          {"layer_managed_bytes", layer_managed_bytes}};
 }
 
 // One element per line. The long lists are never in memory as JSON.
