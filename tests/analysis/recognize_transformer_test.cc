@@ -34,10 +34,10 @@ std::string FormName(const ::testing::TestParamInfo<Form>& info) { return info.p
 // x [2, 4, 8, 16] and tables cos, sin [2, 1, 8, 16] and c, s [2, 1, 8, 8], computed from positions.
 constexpr absl::string_view kRotaryHead = R"(<ir_version: 8, opset_import: ["" : 17]>
 g (float[2,4,8,16] x, int64[2,8] positions) => (float[2,4,8,16] y)
-<float[1,8] inverse_frequency = {1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003}, int64[1] i0 = {0}, int64[1] i1 = {1},
+<float[1,8] inv_freq = {1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003}, int64[1] i0 = {0}, int64[1] i1 = {1},
  int64[1] i2 = {2}, int64[1] i8 = {8}, int64[1] i16 = {16}, int64[1] i99 = {9223372036854775807}, int64[1] last = {-1},
  int64[1] axis3 = {3}, int64[1] axis4 = {4}, int64[4] shape = {2, 4, 8, 16}, float[1,1,1,16] learned>
-{ p = Cast <to = 1> (positions) p2 = Unsqueeze(p, i2) f = Mul(p2, inverse_frequency) e = Concat <axis = -1> (f, f)
+{ p = Cast <to = 1> (positions) p2 = Unsqueeze(p, i2) f = Mul(p2, inv_freq) e = Concat <axis = -1> (f, f)
   cos0 = Cos(e) sin0 = Sin(e) cos = Unsqueeze(cos0, i1) sin = Unsqueeze(sin0, i1)
   c0 = Cos(f) s0 = Sin(f) c = Unsqueeze(c0, i1) s = Unsqueeze(s0, i1)
 )";
