@@ -86,7 +86,7 @@ void AddGraphCommand(CLI::App& app, Action& action) {
       "  reusescope graph gpt2.onnx --after=shapes --format json      every tensor with dtype and shape\n"
       "  reusescope graph resnet50.onnx --after=optimizer             the whole training step as text\n"
       "  reusescope graph lenet5.onnx --after=differentiate --format dot | dot -Tsvg > step.svg\n"
-      "  reusescope graph resnet50.onnx --after=load --format dot --hardware h100   coloured by verdict\n");
+      "  reusescope graph resnet50.onnx --after=shapes --format dot --hardware h100   coloured by verdict\n");
   AddWorkloadOptions(*command, options->workload);
   AddDeviceOptions(*command, options->choice);
   command->add_flag("--peak", options->bare_peak, "Times from bare peaks, not from what was measured to be reached")

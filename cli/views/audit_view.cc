@@ -30,7 +30,7 @@ std::string Rough(const std::string& formatted) {
 }
 
 std::string RoughSeconds(double seconds) { return Rough(FormatSeconds(seconds)); }
-std::string RoughCount(double count) { return Rough(FormatCount(count)); }
+std::string RoughCount(double count) { return count > 0 && count < 0.05 ? "<0.1" : Rough(FormatCount(count)); }
 
 std::string ModelsText(const AuditReport& report) {
   if (report.models.size() == 1) return Printable(report.models[0].path);

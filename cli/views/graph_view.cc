@@ -200,7 +200,8 @@ std::string RenderGraphDot(const TrainingGraph& training, Stage stage, const std
       const bool from_outside = value.producer == kNoNode;
       if (from_outside && value.kind != ValueKind::kInput) continue;  // parameters would hide the flow
       const std::string from = from_outside ? absl::StrCat("v", input) : absl::StrCat("n", value.producer);
-      absl::StrAppend(&out, "  ", from, " -> n", id, " [label=", Quoted(ShapeString(value.type.shape)), "];\n");
+      absl::StrAppend(&out, "  ", from, " -> n", id,
+                      " [label=", Quoted(value.type.has_shape ? ShapeString(value.type.shape) : ""), "];\n");
     }
   }
   return out + "}\n";
