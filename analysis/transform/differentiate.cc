@@ -135,13 +135,15 @@ class Differentiator {
   std::vector<ValueId> gradient_of_;  // by value of the forward graph
 };
 
-// Where gradients end: the last node with a needed operand whose operator has none.
-std::string Obstacle(const Graph& graph, const Differentiator& differentiator) {
+// Where gradients end: the last node with an operand of floating-point numbers whose operator has none.
+std::string Obstacle(const Graph& graph) {
   for (auto it = graph.order.rbegin(); it != graph.order.rend(); ++it) {
     const Node& node = graph.node(*it);
     const OpSemantics* semantics = OpRegistry::Get().Find(node.op);
-    const bool reached = std::any_of(node.inputs.begin(), node.inputs.end(),
-                                     [&](ValueId id) { return id != kNoValue && differentiator.Needs(id); });
+    // What no gradient reaches is not trained, so operands count that could have one.
+    const bool reached = std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId id) {
+      return id != kNoValue && graph.value(id).producer != kNoNode && CarriesGradient(graph.value(id));
+    });
     if (!reached || semantics == nullptr || semantics->gradient != nullptr) continue;
     return absl::StrCat("; gradients end at node '", node.name, "' (", OpKeyString(node.op),
                         "): ", semantics->not_differentiable, "; ", PathFromOutput(graph, *it, /*any_value=*/true));
@@ -149,11 +151,10 @@ std::string Obstacle(const Graph& graph, const Differentiator& differentiator) {
   return "";
 }
 
-absl::Status NothingToTrain(absl::string_view target, const Graph& graph, const Differentiator& differentiator) {
-  return absl::FailedPreconditionError(
-      absl::StrCat("no parameter reaches ", target, " through differentiable operators, so there is nothing to train",
-                   Obstacle(graph, differentiator),
-                   "; --mode=inference analyses the forward pass alone, --train REGEX chooses parameters"));
+absl::Status NothingToTrain(absl::string_view target, const Graph& graph) {
+  return absl::FailedPreconditionError(absl::StrCat(
+      "no parameter reaches ", target, " through differentiable operators, so there is nothing to train",
+      Obstacle(graph), "; --mode=inference analyses the forward pass alone, --train REGEX chooses parameters"));
 }
 
 ValueId Scaled(Graph& graph, ValueId seed, double scale) {
@@ -170,7 +171,7 @@ absl::Status Seed(TrainingGraph& training, double scale, Differentiator& differe
   Graph& graph = training.graph;
   if (training.loss != kNoValue) {
     if (!differentiator.Needs(training.loss)) {
-      return NothingToTrain(graph.value(training.loss).name, graph, differentiator);
+      return NothingToTrain(graph.value(training.loss).name, graph);
     }
     const Type type = graph.value(training.loss).type;
     differentiator.SetGradient(training.loss,
@@ -185,7 +186,7 @@ absl::Status Seed(TrainingGraph& training, double scale, Differentiator& differe
     graph.inputs.push_back(seed);
     differentiator.SetGradient(output, Scaled(graph, seed, scale));
   }
-  return training.seeds.empty() ? NothingToTrain("any output", graph, differentiator) : absl::OkStatus();
+  return training.seeds.empty() ? NothingToTrain("any output", graph) : absl::OkStatus();
 }
 
 // Outputs that the body does not compute, or hands out twice, get a node of their own.
