@@ -234,8 +234,7 @@ void AddSum(const Sum& sum, bool timed, absl::string_view phase, MetadataEntries
 
 MetadataEntries EntriesOf(const NodeSums& sums, bool timed, bool training) {
   const Sum& all = sums.all;
-  const std::string count = FormatCount(static_cast<double>(all.flops));
-  const std::string flops = absl::StrCat(count, absl::StrContains(count, ' ') ? "" : " ", "FLOPs");
+  const std::string flops = FormatCount(static_cast<double>(all.flops), "FLOPs");
   std::string summary = absl::StrCat(all.known ? flops : "FLOPs not known", ", ", FormatBytes(all.bytes));
   if (timed) {
     absl::StrAppend(&summary, ", ", FormatSeconds(all.seconds), ", ",

@@ -37,9 +37,9 @@ constexpr std::array<absl::string_view, 7> kIecPrefixes = {"", "Ki", "Mi", "Gi",
 
 }  // namespace
 
-std::string FormatCount(double count) {
+std::string FormatCount(double count, absl::string_view unit) {
   if (!std::isfinite(count)) return std::string(kNotApplicable);
-  return Scaled(count, 1000, kSiPrefixes, "");
+  return Scaled(count, 1000, kSiPrefixes, unit);
 }
 
 std::string FormatBytes(int64_t bytes) { return Scaled(static_cast<double>(bytes), 1024, kIecPrefixes, "B"); }

@@ -23,8 +23,8 @@ namespace reusescope::cli {
 // What stands where a number does not apply.
 inline constexpr absl::string_view kNotApplicable = "-";
 
-// "0", "512", "1.02 k", "25.6 M", ..., "9.22 E".
-std::string FormatCount(double count);
+// "0", "512", "1.02 k", "25.6 M", ..., "9.22 E"; with a unit "512 FLOPs", "786 GFLOPs".
+std::string FormatCount(double count, absl::string_view unit = "");
 // "0 B", "512 B", "97.5 MiB". Negative amounts keep their sign.
 std::string FormatBytes(int64_t bytes);
 // "312 TFLOP/s" for unit "FLOP", "1.56 TB/s" for unit "B".

@@ -62,8 +62,8 @@ std::vector<std::string> Verdict(const Report& report) {
   }
   if (sentences.empty()) {
     sentences.push_back(absl::StrCat(
-        "Without a device: ", StepName(report), " is ", FormatCount(static_cast<double>(report.step.flops)),
-        "FLOPs and moves ", FormatBytes(report.step.bytes), ", ", FormatRatio(report.step.intensity()),
+        "Without a device: ", StepName(report), " is ", FormatCount(static_cast<double>(report.step.flops), "FLOPs"),
+        " and moves ", FormatBytes(report.step.bytes), ", ", FormatRatio(report.step.intensity()),
         " FLOP per byte. Time, bounds and fit come with --hardware NAME; 'reusescope devices' lists them."));
   }
   return sentences;

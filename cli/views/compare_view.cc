@@ -81,7 +81,7 @@ Section NumbersSection(const Comparison& comparison) {
 
 std::string CostText(const Comparison& comparison, double cost) {
   if (comparison.with_devices) return FormatSeconds(cost);
-  return cost == 0 ? "0" : absl::StrCat(FormatCount(cost), "FLOP");
+  return cost == 0 ? "0" : FormatCount(cost, "FLOP");
 }
 
 std::string LayerText(const LayerDifference& layer) {

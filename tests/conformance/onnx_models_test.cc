@@ -1,10 +1,11 @@
 // The models that ONNX's Python package carries for testing backends: light, simple, and converted from PyTorch. All of
-// them analyse, with no operator unknown. scripts/setup installs the package into .venv.
+// them analyse, with no operator unknown but those of kWithoutRule. scripts/setup installs the package into .venv.
 
 #include <gtest/gtest.h>
 
 #include <filesystem>
 #include <map>
+#include <set>
 #include <string>
 #include <system_error>
 
@@ -20,6 +21,11 @@ namespace fs = std::filesystem;
 // How many models onnx 1.23.2 has in each folder.
 const std::map<std::string, int> kFolders = {
     {"light", 9}, {"simple", 23}, {"pytorch-converted", 82}, {"pytorch-operator", 35}};
+
+// A graph of gradients inside the graph, and sequences whose length data decide.
+const std::set<std::string> kWithoutRule = {"ai.onnx.preview.training::Gradient-1",
+                                            "reusescope::SequenceAtUnresolved-1",
+                                            "reusescope::SequenceInsertUnresolved-1"};
 
 // onnx/backend/test/data below .venv, or "".
 fs::path DataFolder() {
@@ -42,9 +48,12 @@ TEST(OnnxModelsTest, AllAnalyse) {
       SCOPED_TRACE(entry.path().string());
       absl::StatusOr<Model> model = LoadModel(entry.path().string());
       ASSERT_TRUE(model.ok()) << model.status();
-      const absl::StatusOr<Analysis> analysis = Analyze(*std::move(model), {.mode = Mode::kInference});
+      const absl::StatusOr<Analysis> analysis =
+          Analyze(*std::move(model), {.shapes = {.assume = true}, .mode = Mode::kInference});
       ASSERT_TRUE(analysis.ok()) << analysis.status();
-      EXPECT_TRUE(analysis->coverage.unknown_operators.empty()) << analysis->coverage.unknown_operators[0].op;
+      for (const UnknownOperator& unknown : analysis->coverage.unknown_operators) {
+        EXPECT_TRUE(kWithoutRule.contains(unknown.op)) << unknown.op;
+      }
     }
     EXPECT_EQ(found, expected) << folder;
   }
