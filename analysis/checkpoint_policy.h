@@ -7,9 +7,9 @@
 //   REGEX     each module whose path matches (the part that matches names the segment: 'layers\.\d+') keeps what enters
 //             and leaves it; a node without a module goes by its own name
 //
-// As torch.utils.checkpoint does around the same parts of the model: a segment keeps its inputs, and of what it computes
-// what another segment begins with or a gradient outside of it reads, and nothing else. After the last cut of `every` and
-// `sqrt` everything is kept: backward would compute it again at once. Bytes are of the exported types.
+// As torch.utils.checkpoint does around the same parts of the model: a segment keeps its inputs, and of what it
+// computes what another segment begins with or a gradient outside of it reads, and nothing else. After the last cut of
+// `every` and `sqrt` everything is kept: backward would compute it again at once. Bytes are of the exported types.
 
 #ifndef REUSESCOPE_ANALYSIS_CHECKPOINT_POLICY_H_
 #define REUSESCOPE_ANALYSIS_CHECKPOINT_POLICY_H_

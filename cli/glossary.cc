@@ -58,7 +58,8 @@ constexpr Term kGlossary[] = {
      "", "everywhere"},
 
     {"phase", Topic::kTraining, "phases,step,forward,backward",
-     "Part of a training step: forward (outputs and loss), recompute (forward work done again, see checkpoint), backward "
+     "Part of a training step: forward (outputs and loss), recompute (forward work done again, see checkpoint), "
+     "backward "
      "(gradients), update (parameters and optimizer states).",
      "", "table: the step; JSON: totals, layers[].phase"},
     {"gradient", Topic::kTraining, "gradients,dx,dw,dy",
@@ -84,11 +85,13 @@ constexpr Term kGlossary[] = {
      "mean. The step that is analysed is the last of the N, in which the update runs.",
      "seed = 1 / N", "option: --accumulate; JSON: settings.accumulate"},
     {"clip-norm", Topic::kTraining, "clipping,gradient-clipping",
-     "Gradients are scaled down so that their norm over all parameters is at most X: a pass that reads them all, one that "
+     "Gradients are scaled down so that their norm over all parameters is at most X: a pass that reads them all, one "
+     "that "
      "rewrites them.",
      "dW *= min(1, X / (norm + 1e-6))", "option: --clip-norm; JSON: settings.clip_norm"},
     {"loss-scale", Topic::kTraining, "loss-scaling,grad-scaler",
-     "The loss is multiplied by X so that small gradients survive in 16 bits, and gradients are divided by it before the "
+     "The loss is multiplied by X so that small gradients survive in 16 bits, and gradients are divided by it before "
+     "the "
      "update, which is skipped when one of them is infinite or no number.",
      "seed = X, dW /= X", "option: --loss-scale; JSON: settings.loss_scale"},
     {"activation", Topic::kTraining, "activations", "A tensor that the forward phase computes.", "", "graph: kind"},

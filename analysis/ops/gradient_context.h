@@ -43,8 +43,8 @@ struct GradientHooks {
       differentiate;
 };
 
-// Attribute of a gradient whose operand 1 may be input 0 or output 0 of its forward node, as they share what it looks at
-// (transform/prefer_kept.h).
+// Attribute of a gradient whose operand 1 may be input 0 or output 0 of its forward node, as they share what it looks
+// at (transform/prefer_kept.h).
 inline constexpr absl::string_view kReadsEither = "reads_either";
 
 class GradientContext {

@@ -134,7 +134,7 @@ struct OpSemantics {
   // inputs and outputs that are kept for it. kNoValue: this node gives the same again. A random operator without is
   // never run twice; its outputs are kept.
   ReplayFn replay = nullptr;
-  bool unpacks = false;       // makes wide numbers of what is stored narrow: never folded, as the store stays narrow
+  bool unpacks = false;  // makes wide numbers of what is stored narrow: never folded, as the store stays narrow
   bool quantizes_operands = false;  // multiplies integers that it makes of floating-point operands itself
 };
 
