@@ -129,6 +129,13 @@ std::string LabelOf(const Graph& graph, NodeId id) {
   return !node.module.empty() ? node.module : forward != kNoNode ? graph.node(forward).name : node.name;
 }
 
+bool WritesParameterGradientsAlone(const CostTable& cost, const KernelCost& kernel) {
+  const auto touches = cost.TouchesOf(kernel);
+  return std::all_of(touches.begin(), touches.end(), [&](const Touch& touch) {
+    return !touch.writes || cost.storages[touch.storage].parameter_gradient;
+  });
+}
+
 LayerRow MakeLayer(const Analysis& analysis, const std::vector<DeviceSection>& devices, size_t index) {
   const Graph& graph = analysis.training.graph;
   const KernelCost& kernel = analysis.cost.kernels[index];
@@ -148,6 +155,10 @@ LayerRow MakeLayer(const Analysis& analysis, const std::vector<DeviceSection>& d
     layer.times.push_back({bound.seconds, bound.bound});
   }
   DescribeKernel(graph, kernel.node, layer);
+  // A sum of gradients does not know whose gradient it is: a bias's, for example.
+  if (layer.gradient == RoleName(Role::kDX) && WritesParameterGradientsAlone(analysis.cost, kernel)) {
+    layer.gradient = std::string(RoleName(Role::kDW));
+  }
   return layer;
 }
 
