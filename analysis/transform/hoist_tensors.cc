@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "analysis/ir/subgraphs.h"
 #include "analysis/transform/inline_functions.h"
 
@@ -41,7 +43,8 @@ class Hoister {
       if (!IsStored(subgraph, id)) continue;
       Value moved = subgraph.value(id);
       moved.literal = -1;
-      moved.name = names_.Make(moved.name);
+      // Out of a body within this one: the name is unique already, and what captures it goes by it.
+      if (!hoisted_.contains(moved.name)) moved.name = *hoisted_.insert(names_.Make(moved.name)).first;
       if (moved.name != subgraph.value(id).name && moved.payload_of.empty()) {
         moved.payload_of = subgraph.value(id).name;
       }
@@ -56,6 +59,7 @@ class Hoister {
   }
 
   UniqueNames names_;
+  absl::flat_hash_set<std::string> hoisted_;
 };
 
 }  // namespace

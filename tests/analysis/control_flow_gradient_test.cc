@@ -93,6 +93,22 @@ g (float[3,4] x) => (float[3,4] y) <int64 trips = {5}>
 
 // ---- What has no gradient is named, and how the gradient comes there.
 
+// Both bodies store a `w`; the inner one's moves out twice.
+TEST(ControlFlowGradientTest, TensorsOfABodyInABodyAreFoundAgain) {
+  Model model = ParseOnnxText(R"(<ir_version: 8, opset_import: ["" : 17]>
+g (float[3] x) => (float[3] y) <int64 m = {2}>
+{ y = Loop (m, , x) <body = outer (int64 i, bool c, float[3] s) => (bool c2, float[3] s2)
+      <float[3] w = {1.0, 2.0, 3.0}>
+    { t = Add (s, w)
+      s2 = Loop (m, , t) <body = inner (int64 j, bool d, float[3] u) => (bool d2, float[3] u2)
+          <float[3] w = {4.0, 5.0, 6.0}>
+        { u2 = Mul (u, w) d2 = Identity (d) }>
+      c2 = Identity (c) }> })");
+  const absl::StatusOr<Analysis> analysis = Analyze(std::move(model), {.loss = Loss::kSum});
+  ASSERT_EQ(analysis.status(), absl::OkStatus());
+  EXPECT_EQ(ParameterCount(analysis->training.graph), 6);
+}
+
 TEST(ControlFlowGradientTest, AStateThatGrowsIsNamedWithItsPath) {
   absl::StatusOr<TrainingGraph> training = Differentiated(R"(<ir_version: 8, opset_import: ["" : 18]>
 g (float[3,4] x) => (float[n,4] y) <float[4] w, int64 trips = {5}>
