@@ -25,6 +25,8 @@ struct Plan {
   std::vector<int64_t> largest_batches;  // that fit
 };
 
+double DeviceSeconds(const Candidate& candidate) { return static_cast<double>(candidate.devices) * candidate.seconds; }
+
 class Auditor {
  public:
   Auditor(std::vector<WeightedModel> models, const AuditOptions& options)
@@ -60,7 +62,7 @@ class Auditor {
       }
     }
     for (size_t c = 0; c < row.candidates.size(); ++c) {
-      if (!row.best || row.candidates[c].seconds < row.candidates[*row.best].seconds) row.best = c;
+      if (!row.best || DeviceSeconds(row.candidates[c]) < DeviceSeconds(row.candidates[*row.best])) row.best = c;
     }
     if (row.best.has_value()) {
       row.reasons.clear();

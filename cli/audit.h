@@ -10,8 +10,9 @@
 //   4. more devices, where a deadline wants them; energy is devices * power * time; cost is devices * price, by the
 //   hour
 //      or to buy
-// A device stands for its fastest precision. It falls out when nothing fits, the deadline or the budget cannot be met.
-// The Pareto front is of (cost, time) where prices are given, else of (energy, time).
+// A device stands for its fastest precision, the one that takes the fewest hours of devices: four that are ready an
+// hour before two are not faster. It falls out when nothing fits, the deadline or the budget cannot be met. The Pareto
+// front is of (cost, time) where prices are given, else of (energy, time).
 //
 // A fleet: several models with weights, each of which gets its share of the samples; all must fit, one after another.
 

@@ -1,6 +1,8 @@
 // audit, compare and devices as programs: contracts, and numbers held against analyze.
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <set>
 #include <string>
@@ -112,6 +114,19 @@ TEST(AuditTest, MoreDevicesWhereTheyAreNeeded) {
   ASSERT_FALSE(divided["devices"][0]["best"].is_null()) << divided["devices"][0]["dropped"];
   EXPECT_GE(divided["devices"][0]["candidates"][0]["zero_stage"], 1);
   EXPECT_GE(divided["devices"][0]["candidates"][0]["devices"], 2);
+}
+
+// Before a deadline a slower precision on twice the devices is ready first, and dearer.
+TEST(AuditTest, AFasterPrecisionIsNotBeatenByMoreDevices) {
+  const Json rows = RunJson(
+      "audit models/resnet50.onnx --samples 1e9 --deadline 24h --max-devices 64 --devices h100-sxm --price h100=2/h")
+      ["devices"];
+  ASSERT_EQ(rows.size(), 1u);
+  double least = std::numeric_limits<double>::infinity();
+  for (const auto& candidate : rows[0]["candidates"]) least = std::min(least, candidate["cost_usd"].get<double>());
+  const size_t best = rows[0]["best"].get<size_t>();
+  EXPECT_GT(rows[0]["candidates"].size(), 1u);
+  EXPECT_EQ(rows[0]["candidates"][best]["cost_usd"].get<double>(), least);
 }
 
 TEST(AuditTest, TableSaysWhatToTrust) {
