@@ -67,6 +67,8 @@ void CountModel(const std::string& path, Counts& counts) {
     const Node& node = executable->graph.node(id);
     if (node.op.domain == kReuseScopeDomain && all.contains(node.name)) counts.kernels[node.name] = all[node.name];
   }
+  // Calls become the bodies' nodes, in the schedule of the calls; which phase each is of is not asked again.
+  for (Node& node : executable->graph.nodes) node.phase = Phase::kForward;
   AnalysisOptions plain{.mode = Mode::kInference, .recognize = false};
   plain.shapes.keep_branches = true;
   const absl::StatusOr<TrainingGraph> inlined = BuildGraph(*std::move(executable), plain, Stage::kDifferentiate, notes);

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "gtest/gtest.h"
@@ -20,8 +21,10 @@ namespace {
 using google::protobuf::util::MessageDifferencer;
 using ::testing::HasSubstr;
 
+// Of the running test alone: others run beside it.
 std::string Scratch(const std::string& name) {
-  const std::string folder = testing::TempDir() + "/annotate_onnx";
+  const std::string folder = absl::StrCat(testing::TempDir(), "/annotate_onnx_",
+                                          testing::UnitTest::GetInstance()->current_test_info()->name());
   std::filesystem::create_directories(folder);
   return folder + "/" + name;
 }
@@ -139,7 +142,7 @@ TEST(AnnotateOnnxTest, ExternalWeightsHoldTheOutputInTheirFolder) {
   location.set_value("w.bin");
   const std::string source = Scratch("external.onnx");
   WriteFile(source, model.SerializeAsString());
-  const std::string elsewhere = testing::TempDir() + "/annotated_elsewhere.onnx";
+  const std::string elsewhere = Scratch("") + "../annotated_elsewhere.onnx";
   std::filesystem::remove(Scratch("w.bin"));
   EXPECT_TRUE(WriteAnnotated(source, elsewhere, {.prefix = "ours."}).ok());  // nothing there to lose
   WriteFile(Scratch("w.bin"), std::string(64, 'w'));
