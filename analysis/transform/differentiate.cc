@@ -35,8 +35,10 @@ class Differentiator {
   ValueId gradient_of(ValueId id) const { return gradient_of_[id]; }
   void SetGradient(ValueId id, ValueId gradient) { gradient_of_[id] = gradient; }
 
-  // From the gradients that were set on to all that is needed.
+  // From the gradients that were set on to all that is needed. What made those gradients (the scaling of the loss) is
+  // in the schedule already, and has none itself.
   absl::Status Run() {
+    gradient_of_.resize(graph_.values.size(), kNoValue);
     const std::vector<NodeId> forward = graph_.order;
     for (auto it = forward.rbegin(); it != forward.rend(); ++it) RS_RETURN_IF_ERROR(Visit(*it));
     return absl::OkStatus();
