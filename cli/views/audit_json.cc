@@ -3,17 +3,13 @@
 #include <string>
 
 #include "cli/views/audit_view.h"
+#include "cli/views/json_values.h"
 #include "nlohmann/json.hpp"
 
 namespace reusescope::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-template <typename T>
-Json OrNull(const std::optional<T>& value) {
-  return value.has_value() ? Json(*value) : Json();
-}
 
 Json RunJson(const ModelRun& run) {
   return {{"batch", run.batch},

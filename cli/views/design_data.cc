@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "cli/views/design_view.h"
+#include "cli/views/json_values.h"
 #include "fmt/format.h"
 #include "nlohmann/json.hpp"
 
@@ -11,11 +12,6 @@ namespace reusescope::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-template <typename T>
-Json OrNull(const std::optional<T>& value) {
-  return value.has_value() ? Json(*value) : Json();
-}
 
 template <typename T>
 std::string OrEmpty(const std::optional<T>& value) {

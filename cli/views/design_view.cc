@@ -77,7 +77,7 @@ Part TimesPart(const DesignSpace& space, const Plane& plane) {
   return part;
 }
 
-// The throughput nearest to the base device's: one plane per batch, precision and policy; the rest is in CSV and JSON.
+// The middle throughput: one plane per batch, precision and policy; the rest is in CSV and JSON.
 std::vector<Plane> ShownPlanes(const std::vector<Plane>& planes) {
   std::vector<Plane> shown;
   for (const Plane& plane : planes) {

@@ -230,6 +230,19 @@ def match(array, parameters):
     return None, None
 
 
+def keep_scopes_alone(nodes):
+    """Of the nodes' metadata the module paths stay; stack traces hold paths of the machine. In branches and bodies too."""
+    for node in nodes:
+        kept = [(entry.key, entry.value) for entry in node.metadata_props if entry.key.endswith("name_scopes")]
+        del node.metadata_props[:]
+        for key, value in kept:
+            node.metadata_props.add(key=key, value=value)
+        for attribute in node.attribute:
+            keep_scopes_alone(attribute.g.node)
+            for graph in attribute.graphs:
+                keep_scopes_alone(graph.node)
+
+
 def export(model, inputs, names, exporter, path):
     if exporter.startswith("ts"):
         torch.onnx.export(model, inputs, path, dynamo=False, opset_version=int(exporter[2:]), input_names=names,
@@ -238,11 +251,9 @@ def export(model, inputs, names, exporter, path):
     torch.onnx.export(model, inputs, None, dynamo=True, opset_version=int(exporter[6:]), input_names=names,
                       output_names=["y"], external_data=False, verbose=False).save(path)
     proto = onnx.load(path)
-    for node in proto.graph.node:
-        kept = [(entry.key, entry.value) for entry in node.metadata_props if entry.key.endswith("name_scopes")]
-        del node.metadata_props[:]
-        for key, value in kept:
-            node.metadata_props.add(key=key, value=value)
+    keep_scopes_alone(proto.graph.node)
+    for function in proto.functions:
+        keep_scopes_alone(function.node)
     onnx.save(proto, path)
 
 
