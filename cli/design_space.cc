@@ -14,8 +14,6 @@
 namespace reusescope::cli {
 namespace {
 
-constexpr int64_t kMostPoints = 50'000'000;
-
 // One step: a batch in a precision, with the rates of the base device.
 struct Step {
   int64_t batch = 0;
@@ -162,22 +160,22 @@ void AddKnees(const Step& step, Policy policy, const std::vector<int64_t>& capac
       if (scope.scope == ReuseScope::kIntraLayer) continue;
       const int64_t gained = scope.SavedBytes(capacity) - scope.SavedBytes(capacity_before);
       all += gained;
-      if (gained > most) {
+      if (gained > most && knee.saved_bytes > 0) {
         most = gained;
         knee.scope = scope.scope;
       }
     }
-    if (all > 0) knee.scope_share = static_cast<double>(most) / static_cast<double>(all);
+    if (knee.scope.has_value()) knee.scope_share = static_cast<double>(most) / static_cast<double>(all);
     before = knee.traffic_bytes;
     capacity_before = capacity;
     knees.push_back(knee);
   }
   // On a logarithmic axis a knee is where a step of the axis saves more than the steps beside it.
   for (size_t k = first; k < knees.size(); ++k) {
-    const int64_t left = k > first ? knees[k - 1].saved_bytes : 0;
-    // Beyond the last row nobody has looked.
-    const bool last = k + 1 == knees.size();
-    knees[k].knee = !last && knees[k].saved_bytes >= left && knees[k].saved_bytes > knees[k + 1].saved_bytes;
+    // Beyond the ends nobody has looked.
+    if (k == first || k + 1 == knees.size()) continue;
+    const int64_t saved = knees[k].saved_bytes;
+    knees[k].knee = saved >= knees[k - 1].saved_bytes && saved > knees[k + 1].saved_bytes;
   }
 }
 
@@ -229,9 +227,9 @@ absl::Status CheckSize(const DesignSweepOptions& options, int64_t& points) {
     const std::optional<int64_t> product = CheckedMultiply(points, static_cast<int64_t>(n));
     points = product.value_or(std::numeric_limits<int64_t>::max());
   }
-  if (points <= kMostPoints) return absl::OkStatus();
+  if (points <= options.most_points) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat("the axes span ", points, " points, expected at most ", kMostPoints, "; take larger steps"));
+      absl::StrCat("the axes span ", points, " points, expected at most ", options.most_points, "; take larger steps"));
 }
 
 }  // namespace
@@ -244,12 +242,12 @@ absl::string_view PolicyName(Policy policy) {
 absl::StatusOr<DesignSpace> SweepDesigns(const std::string& model, const DesignSweepOptions& given) {
   DesignSweepOptions options = given;
   if (options.axes.capacities_bytes.empty()) options.axes.capacities_bytes = {options.base.on_chip.capacity_bytes};
-  if (options.axes.bandwidths_bytes_per_second.empty()) {
-    // What every other command takes for this device's bandwidth.
-    const double fraction = options.bare_peak ? 1 : options.base.achievable_bandwidth_fraction.value_or(1);
-    options.axes.bandwidths_bytes_per_second = {options.base.memory_bandwidth_bytes_per_second * fraction};
-  }
-  DesignSpace space{.model = model, .base = options.base, .axes = options.axes};
+  // What every other command takes for this device's bandwidth.
+  const double fraction = options.bare_peak ? 1 : options.base.achievable_bandwidth_fraction.value_or(1);
+  const double bandwidth = options.base.memory_bandwidth_bytes_per_second * fraction;
+  if (options.axes.bandwidths_bytes_per_second.empty()) options.axes.bandwidths_bytes_per_second = {bandwidth};
+  DesignSpace space{
+      .model = model, .base = options.base, .base_bandwidth_bytes_per_second = bandwidth, .axes = options.axes};
   RS_RETURN_IF_ERROR(CheckSize(options, space.points_in_all));
   std::vector<Step> steps;
   steps.reserve(options.batches.size() * options.precisions.size());

@@ -63,6 +63,7 @@ struct DesignSweepOptions {
   std::vector<PrecisionMode> precisions = {PrecisionMode::kFp32};
   std::optional<CostWeights> weights;
   bool bare_peak = false;
+  int64_t most_points = 50'000'000;
   int threads = 1;
   const std::atomic<bool>* stop = nullptr;  // set: what is computed by then is returned
 };
@@ -117,6 +118,7 @@ struct DesignSpace {
   std::string model;
   std::vector<std::string> notes;
   Hardware base;
+  double base_bandwidth_bytes_per_second = 0;  // that its kernels attain
   DesignAxes axes;
   std::vector<DesignPoint> points;  // by batch, precision, policy, capacity, bandwidth, throughput
   std::vector<Knee> knees;
@@ -126,7 +128,7 @@ struct DesignSpace {
   bool complete() const { return static_cast<int64_t>(points.size()) == points_in_all; }
 };
 
-// kInvalidArgument for more than 50 million points; else what Analyze and RatesOf say.
+// kInvalidArgument for more than options.most_points; else what Analyze and RatesOf say.
 absl::StatusOr<DesignSpace> SweepDesigns(const std::string& model, const DesignSweepOptions& options);
 
 }  // namespace reusescope::cli

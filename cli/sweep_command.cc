@@ -16,6 +16,7 @@
 #include "cli/output.h"
 #include "cli/text.h"
 #include "cli/views/design_view.h"
+#include "cli/views/html.h"
 
 namespace reusescope::cli {
 namespace {
@@ -24,9 +25,10 @@ constexpr const char* kExamples =
     "  reusescope sweep resnet50.onnx --batch 32 --hardware a100\n"
     "  reusescope sweep bert.onnx --capacity 1MiB:1GiB:x2 --bandwidth 100GB/s:8TB/s:x2\n"
     "  reusescope sweep gpt2.onnx --policy lru,managed --batch 1,8 --format csv -o points.csv\n"
-    "  reusescope sweep vgg16.onnx --throughput 10T:2P:x2 --cost 'capacity=0.4/MiB,bandwidth=12/100GB/s'\n";
+    "  reusescope sweep vgg16.onnx --throughput 10T:2P:x2 --cost 'capacity=0.4/MiB,bandwidth=12/100GB/s'\n"
+    "  reusescope sweep resnet50.onnx --batch 32 --format html -o designs.html   a page for the browser\n";
 
-enum class SweepFormat : uint8_t { kTable, kCsv, kJson, kMarkdown };
+enum class SweepFormat : uint8_t { kTable, kCsv, kJson, kMarkdown, kHtml };
 
 struct SweepCommand {
   std::string model, hardware = "a100-sxm-80gb", folder, output;
@@ -67,6 +69,8 @@ std::string Render(const DesignSpace& space, const SweepCommand& command) {
       return RenderDesignJson(space);
     case SweepFormat::kMarkdown:
       return RenderSectionsMarkdown(DesignSections(space, command.top));
+    case SweepFormat::kHtml:
+      return RenderHtml(RenderDesignJson(space));
   }
   return "";
 }
@@ -79,6 +83,8 @@ absl::Status RunSweep(const SweepCommand& command) {
     RS_ASSIGN_OR_RETURN(options.axes.capacities_bytes, ParseCapacities("1MiB:1GiB:x4"));
     RS_ASSIGN_OR_RETURN(options.axes.bandwidths_bytes_per_second, ParseBandwidths("500GB/s:8TB/s:x2"));
   }
+  constexpr int64_t kMostPointsOfPage = 100'000;  // a browser holds what it draws in memory
+  if (command.format == SweepFormat::kHtml) options.most_points = kMostPointsOfPage;
   options.stop = &interrupted;
   DesignSpace space;
   {
@@ -205,7 +211,8 @@ void AddSweepCommand(CLI::App& app, Action& action) {
                          {{"table", SweepFormat::kTable},
                           {"csv", SweepFormat::kCsv},
                           {"json", SweepFormat::kJson},
-                          {"markdown", SweepFormat::kMarkdown}},
+                          {"markdown", SweepFormat::kMarkdown},
+                          {"html", SweepFormat::kHtml}},
                          "Form of the report", "table")
       ->group("Output");
   AddOutputFileOption(*sweep, command->output);

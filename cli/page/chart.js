@@ -40,8 +40,9 @@ function merged(base, over) {
   return out;
 }
 
-// Points that the arrow keys visit: those with a hover text.
+// Points that the arrow keys visit: those with a hover text, or what the chart says they are.
 function pointsOf(chart) {
+  if (chart.points) return chart.points(chart.plot);
   return chart.plot.data.flatMap((trace, curveNumber) => {
     const texts = trace.hovertext;
     return Array.isArray(texts) && trace.visible !== 'legendonly' ?
@@ -74,7 +75,8 @@ function drawChart(chart) {
 
 function drawCharts() { charts.forEach(drawChart); }
 
-// {title: what it is, caption: what it tells, draw: () => ({data, layout}), height, controls: [elements]}
+// {title: what it is, caption: what it tells, draw: () => ({data, layout}), height, controls: [elements],
+// points: plot => [{curveNumber, pointNumber, text}]}
 function addChart(parent, chart) {
   chart.height ??= 460;
   chart.plot = element('div', {class: 'chart', tabindex: 0, role: 'group', 'aria-roledescription': 'chart',

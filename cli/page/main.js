@@ -11,6 +11,7 @@ const pages = {
   'reusescope.analysis': showAnalysis,
   'reusescope.audit': showAudit,
   'reusescope.compare': showComparison,
+  'reusescope.sweep': showDesigns,
 };
 
 // Begins the page anew.

@@ -109,6 +109,15 @@ function roundTime(seconds) { return seconds === 60 ? '1 min' : seconds === 3600
 // "25.0 GiB" -> "25 GiB": ticks are round.
 function round(text) { return text.replace(/\.0+(?!\d)/, '').replace(/(\.\d*[1-9])0+(?!\d)/, '$1'); }
 
+// 1, 2 and 5 times powers of ten within [low, high], or the powers alone where those are many.
+function decadeTicks(low, high, format) {
+  const digits = high / low > 1000 ? [1] : [1, 2, 5], values = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.log10(high); ++power) {
+    values.push(...digits.map((digit) => digit * 10 ** power).filter((value) => value >= low && value <= high));
+  }
+  return {tickvals: values, ticktext: values.map((value) => round(format(value)))};
+}
+
 // Powers of `base` within [low, high], not more than `count` of them.
 function logTicks(low, high, base, format, count = 8) {
   const first = Math.ceil(Math.log(low) / Math.log(base) - 1e-9), last = Math.floor(Math.log(high) / Math.log(base) + 1e-9);

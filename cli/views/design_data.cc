@@ -65,6 +65,13 @@ Json IsoJson(const IsoPoint& point) {
   return json;
 }
 
+Json BaseJson(const DesignSpace& space) {
+  return {{"display_name", space.base.display_name},
+          {"capacity_bytes", space.base.on_chip.capacity_bytes},
+          {"bandwidth_bytes_per_second", space.base_bandwidth_bytes_per_second},
+          {"power_watts", OrNull(space.base.power_watts)}};
+}
+
 template <typename T, typename ToJson>
 Json ListJson(const std::vector<T>& list, ToJson to_json) {
   Json json = Json::array();
@@ -97,6 +104,8 @@ std::string RenderDesignJson(const DesignSpace& space) {
   const Json json = {{"schema", "reusescope.sweep/1"},
                      {"model", space.model},
                      {"base", space.base.name},
+                     {"base_device", BaseJson(space)},
+                     {"verdict", DesignVerdict(space)},
                      {"notes", space.notes},
                      {"complete", space.complete()},
                      {"points", ListJson(space.points, PointJson)},

@@ -2,8 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <set>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "cli/text.h"
@@ -45,6 +44,57 @@ std::vector<Plane> Planes(const std::vector<T>& points) {
   return planes;
 }
 
+// The middle throughput: one plane per batch, precision and policy; the rest is in CSV and JSON.
+std::vector<Plane> ShownPlanes(const std::vector<Plane>& planes) {
+  std::vector<Plane> shown;
+  for (const Plane& plane : planes) {
+    const auto same = [&](const Plane& other) {
+      return other.batch == plane.batch && other.precision == plane.precision && other.policy == plane.policy;
+    };
+    if (std::any_of(shown.begin(), shown.end(), same)) continue;
+    std::vector<Plane> of_it;
+    std::copy_if(planes.begin(), planes.end(), std::back_inserter(of_it), same);
+    shown.push_back(of_it[of_it.size() / 2]);
+  }
+  return shown;
+}
+
+std::string StepWords(int64_t batch, PrecisionMode precision, Policy policy) {
+  return absl::StrCat("batch ", batch, ", ", PrecisionName(precision), ", ", PolicyName(policy));
+}
+
+std::string DesignWords(const IsoPoint& point) {
+  return absl::StrCat(FormatBytes(point.capacity_bytes), " with ", FormatRate(point.bandwidth_bytes_per_second, "B"));
+}
+
+// The smallest memory on chip that some bandwidth makes up for, against the largest.
+std::optional<std::string> IsoSentence(const DesignSpace& space, const Plane& plane) {
+  if (plane.policy == Policy::kNone) return std::nullopt;  // capacity is nothing to it
+  const IsoPoint *least = nullptr, *most = nullptr;
+  for (const IsoPoint& point : space.iso) {
+    if (PlaneOf(point) != plane || !std::isfinite(point.bandwidth_bytes_per_second)) continue;
+    if (least == nullptr) least = &point;
+    most = &point;
+  }
+  if (least == most) return std::nullopt;
+  return absl::StrCat(DesignWords(*least), " is as fast as ", DesignWords(*most), " and as ", space.base.display_name,
+                      " (", FormatSeconds(least->step_seconds), " a step; ",
+                      StepWords(plane.batch, plane.precision, plane.policy), ").");
+}
+
+std::optional<std::string> KneeSentence(const DesignSpace& space, const Plane& plane) {
+  const Knee* best = nullptr;
+  for (const Knee& knee : space.knees) {
+    const bool same = knee.batch == plane.batch && knee.precision == plane.precision && knee.policy == plane.policy;
+    if (same && knee.knee && (best == nullptr || knee.saved_bytes > best->saved_bytes)) best = &knee;
+  }
+  if (best == nullptr || !best->scope.has_value()) return std::nullopt;
+  return absl::StrCat("The knee of traffic is at ", FormatBytes(best->capacity_bytes), ", which saves ",
+                      FormatBytes(best->saved_bytes), " a step over the capacity before, mostly ",
+                      ReuseScopeName(*best->scope), " reuse (", StepWords(plane.batch, plane.precision, plane.policy),
+                      ").");
+}
+
 Section FactsSection(const DesignSpace& space) {
   Section section{.title = absl::StrCat("Designs for ", Printable(space.model))};
   Part part;
@@ -54,6 +104,9 @@ Section FactsSection(const DesignSpace& space) {
                 {"points", absl::StrCat(FormatExact(static_cast<int64_t>(space.points.size())), done)},
                 {"time", "roofline, one kernel after the other; vector units scale with the matrix units"}};
   section.parts.push_back(std::move(part));
+  for (const std::string& sentence : DesignVerdict(space)) {
+    section.parts.push_back({.text = Printable(sentence), .style = Style::kHeading});
+  }
   for (const std::string& note : space.notes) {
     section.parts.push_back({.text = absl::StrCat("note: ", Printable(note)), .style = Style::kWarning});
   }
@@ -75,21 +128,6 @@ Part TimesPart(const DesignSpace& space, const Plane& plane) {
     part.rows.back().emplace_back(FormatSeconds(point.step_seconds), compute_bound ? Style::kGood : Style::kPlain);
   }
   return part;
-}
-
-// The middle throughput: one plane per batch, precision and policy; the rest is in CSV and JSON.
-std::vector<Plane> ShownPlanes(const std::vector<Plane>& planes) {
-  std::vector<Plane> shown;
-  for (const Plane& plane : planes) {
-    const auto same = [&](const Plane& other) {
-      return other.batch == plane.batch && other.precision == plane.precision && other.policy == plane.policy;
-    };
-    if (std::any_of(shown.begin(), shown.end(), same)) continue;
-    std::vector<Plane> of_it;
-    std::copy_if(planes.begin(), planes.end(), std::back_inserter(of_it), same);
-    shown.push_back(of_it[of_it.size() / 2]);
-  }
-  return shown;
 }
 
 std::vector<Section> TimeSections(const DesignSpace& space) {
@@ -119,8 +157,8 @@ Section KneesSection(const DesignSpace& space) {
                         {.header = ""}}};
   for (const Knee& knee : space.knees) {
     part.rows.push_back(
-        {absl::StrCat("batch ", knee.batch, ", ", PrecisionName(knee.precision), ", ", PolicyName(knee.policy)),
-         FormatBytes(knee.capacity_bytes), FormatBytes(knee.traffic_bytes), FormatBytes(knee.saved_bytes),
+        {StepWords(knee.batch, knee.precision, knee.policy), FormatBytes(knee.capacity_bytes),
+         FormatBytes(knee.traffic_bytes), FormatBytes(knee.saved_bytes),
          knee.scope.has_value() ? std::string(ReuseScopeName(*knee.scope)) : std::string(kNotApplicable),
          knee.scope.has_value() ? FormatPercent(knee.scope_share) : std::string(kNotApplicable),
          Cell(knee.knee ? "knee" : "", Style::kGood)});
@@ -144,9 +182,8 @@ Section IsoSection(const DesignSpace& space) {
     for (const IsoPoint& point : space.iso) {
       if (PlaneOf(point) != plane) continue;
       part.rows.push_back(
-          {absl::StrCat("batch ", point.batch, ", ", PrecisionName(point.precision), ", ", PolicyName(point.policy)),
-           FormatRate(point.throughput_flops_per_second, "FLOP"), FormatSeconds(point.step_seconds),
-           FormatBytes(point.capacity_bytes),
+          {StepWords(point.batch, point.precision, point.policy), FormatRate(point.throughput_flops_per_second, "FLOP"),
+           FormatSeconds(point.step_seconds), FormatBytes(point.capacity_bytes),
            std::isfinite(point.bandwidth_bytes_per_second) ? FormatRate(point.bandwidth_bytes_per_second, "B")
                                                            : "more than any"});
     }
@@ -177,10 +214,10 @@ Section FrontSection(const DesignSpace& space, int top) {
   const size_t shown = std::min<size_t>(front.size(), std::max(top, 2));
   for (size_t i = 0; i < shown; ++i) {
     const DesignPoint& point = *front[shown == 1 ? 0 : i * (front.size() - 1) / (shown - 1)];
-    part.rows.push_back(
-        {FormatRatio(*point.cost), FormatSeconds(point.step_seconds), FormatBytes(point.capacity_bytes),
-         FormatRate(point.bandwidth_bytes_per_second, "B"), FormatRate(point.throughput_flops_per_second, "FLOP"),
-         absl::StrCat("batch ", point.batch, ", ", PrecisionName(point.precision), ", ", PolicyName(point.policy))});
+    part.rows.push_back({FormatRatio(*point.cost), FormatSeconds(point.step_seconds), FormatBytes(point.capacity_bytes),
+                         FormatRate(point.bandwidth_bytes_per_second, "B"),
+                         FormatRate(point.throughput_flops_per_second, "FLOP"),
+                         StepWords(point.batch, point.precision, point.policy)});
   }
   section.parts.push_back(std::move(part));
   if (shown < front.size()) {
@@ -192,6 +229,16 @@ Section FrontSection(const DesignSpace& space, int top) {
 }
 
 }  // namespace
+
+std::vector<std::string> DesignVerdict(const DesignSpace& space) {
+  std::vector<std::string> sentences;
+  for (const Plane& plane : ShownPlanes(Planes(space.iso))) {
+    for (const std::optional<std::string>& sentence : {IsoSentence(space, plane), KneeSentence(space, plane)}) {
+      if (sentence.has_value()) sentences.push_back(*sentence);
+    }
+  }
+  return sentences;
+}
 
 std::vector<Section> DesignSections(const DesignSpace& space, int top) {
   std::vector<Section> sections = {FactsSection(space)};

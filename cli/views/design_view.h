@@ -11,6 +11,10 @@
 
 namespace reusescope::cli {
 
+// The findings as sentences, of one plane (the middle throughput) per batch, precision and policy: the two ends of the
+// curve of designs that are as fast as the base device, and the knee of traffic that saves most.
+std::vector<std::string> DesignVerdict(const DesignSpace& space);
+
 // Step times over capacity and bandwidth, what each capacity captures, equal designs, and the front under the cost
 // weights; `top` rows of the front.
 std::vector<Section> DesignSections(const DesignSpace& space, int top);

@@ -1,6 +1,6 @@
 """The pages of --format html, driven in headless Chromium.
 
-    check_report.py PROGRAM CHROMIUM analyze|audit|compare
+    check_report.py PROGRAM CHROMIUM analyze|audit|compare|sweep
 
 Every page: no complaint on the console, no request but for the file itself, below the limit of size, every chart drawn,
 hover shows a text, the arrow keys speak it, tables sort, filter and search, the theme follows the system and the button,
@@ -298,6 +298,75 @@ class Compare(ReportTest):
         self.check(["models/resnet50.ts17.eval.onnx", "models/resnet50.dynamo18.eval.onnx"])
 
 
+class Sweep(ReportTest):
+    GRID = ["--capacity", "1MiB:1GiB:x4", "--bandwidth", "500GB/s:8TB/s:x2", *DEVICE]
+
+    def check(self, arguments, charts):
+        data = run_json(["sweep", *arguments])
+        page = self.open(["sweep", *arguments])
+        self.assertEqual(page.locator(".verdict").all_inner_texts(), data["verdict"])
+        self.check_charts(page, charts)
+        table = page.locator("#points .data-table")
+        self.assertIn(f"of {len(data['points']):,}", table.get_by_role("status").inner_text())
+        self.check_sorting(table, "Step time")
+        return page, data
+
+    def cells(self, page):
+        return page.evaluate("document.querySelector('#map .chart').data[0].text")
+
+    def test_resnet50_on_two_axes(self):
+        page, data = self.check(["models/resnet50.onnx", "--batch", "32", "--precision", "amp-bf16", *self.GRID], 3)
+        cells = self.cells(page)
+        self.assertEqual((len(cells), len(cells[0])), (6, 5))
+        times = page.evaluate("document.querySelector('#map .chart').data[1].text")
+        self.assertEqual(len(times), len(data["points"]))
+        page.locator("#map").get_by_label("Show").select_option(label="traffic")
+        self.assertNotEqual(self.cells(page), cells)
+        star = page.evaluate("document.querySelector('#map .chart').data.at(-1).x[0]")
+        self.assertTrue(2 < star < 3, "2.04 TB/s stands between 2 and 4 TB/s")
+        curve = page.evaluate("document.querySelector('#curves .chart').data.at(-1).y")
+        self.assertEqual(curve, [point["bandwidth_bytes_per_second"] for point in data["iso_performance"]])
+        self.check_interpolation(page, data)
+        knees = page.locator("#knees tbody tr", has_text="knee")
+        self.assertEqual(knees.count(), sum(knee["knee"] for knee in data["knees"]))
+
+    def check_interpolation(self, page, data):
+        """Points of the drawn curves, at the bandwidth they tell, take their time by the points around them."""
+        curves = page.evaluate("""document.querySelector('#curves .chart').data.slice(0, -1).map(
+            one => one.hovertext.map((text, index) => [one.name, one.x[index], one.y[index]])).flat()""")
+        self.assertGreater(len(curves), 10)
+        for name, capacity, bandwidth in curves:
+            seconds = float(name.split()[0]) * {"s": 1, "ms": 1e-3, "µs": 1e-6}[name.split()[1]]
+            row = [point for point in data["points"] if point["capacity_bytes"] == capacity]
+            slower = min((point for point in row if point["bandwidth_bytes_per_second"] <= bandwidth), key=lambda point: point["step_seconds"])
+            faster = max((point for point in row if point["bandwidth_bytes_per_second"] >= bandwidth), key=lambda point: point["step_seconds"])
+            self.assertLessEqual(faster["step_seconds"], seconds * 1.000001)
+            self.assertGreaterEqual(slower["step_seconds"], seconds * 0.999999)
+
+    def test_every_axis_and_costs(self):
+        page, data = self.check(["models/resnet18.onnx", "--batch", "1,8", "--policy", "none,lru,managed", "--precision", "fp32,amp-bf16",
+                                 "--throughput", "50T:400T:x2", "--cost", "capacity=0.4/MiB,bandwidth=12/100GB/s", *self.GRID], 4)
+        cells = self.cells(page)
+        page.locator("#map").get_by_label("Batch").select_option(label="1")
+        self.assertNotEqual(self.cells(page), cells)
+        page.locator("#map").get_by_label("Over").select_option(label="off-chip bandwidth and throughput of matrix products")
+        self.assertEqual((len(self.cells(page)), len(self.cells(page)[0])), (5, 4))
+        table = page.locator("#points .data-table")
+        table.get_by_label("Pareto front").select_option("yes")
+        self.assertIn(f"of {sum(point['on_front'] for point in data['points']):,}", table.get_by_role("status").inner_text())
+        self.check_themes(page)
+
+    def test_one_axis(self):
+        page, _ = self.check(["models/lenet5.onnx", "--capacity", "64KiB:64MiB:x4", *DEVICE], 2)
+        self.assertEqual(page.locator("#curves").count(), 0)
+
+    def test_too_many_points(self):
+        run = subprocess.run([PROGRAM, "sweep", "models/lenet5.onnx", "--capacity", "0:1MiB:+1KiB", "--bandwidth", "1GB/s:2GB/s:+0.01GB/s",
+                              *DEVICE, "--format", "html"], capture_output=True, text=True)
+        self.assertEqual((run.returncode, run.stdout), (1, ""))
+        self.assertIn("expected at most 100000", run.stderr)
+
+
 if __name__ == "__main__":
     PROGRAM, CHROMIUM = sys.argv[1:3]
-    unittest.main(argv=[sys.argv[0], "-v"], defaultTest={"analyze": "Analyze", "audit": "Audit", "compare": "Compare"}[sys.argv[3]])
+    unittest.main(argv=[sys.argv[0], "-v"], defaultTest={"analyze": "Analyze", "audit": "Audit", "compare": "Compare", "sweep": "Sweep"}[sys.argv[3]])

@@ -19,6 +19,8 @@ PICTURES = [
     ("audit", "light", ["audit", "models/resnet50.onnx", "--samples", "1e8", "--price", "a100-sxm-80gb=2.49/h", "--price",
                         "h100-sxm=3.99/h", "--price", "l4=0.80/h", "--price", "mi300x=3.49/h"], "ranking"),
     ("compare", "light", ["compare", "models/resnet50.onnx", "models/vit_b_16.ts17.train.onnx", "--batch", "32", *A100], "numbers"),
+    ("sweep", "light", ["sweep", "models/resnet50.onnx", "--batch", "32", "--precision", "amp-bf16", "--capacity", "1MiB:1GiB:x2", "--bandwidth",
+                        "250GB/s:8TB/s:x2", *A100], "map+curves"),
 ]
 LIMIT_BYTES = 300_000
 
