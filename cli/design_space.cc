@@ -179,6 +179,16 @@ void AddKnees(const Step& step, Policy policy, const std::vector<int64_t>& capac
   }
 }
 
+void AddCaptured(const Step& step, const std::vector<int64_t>& capacities, std::vector<CapturedReuse>& captured) {
+  for (const int64_t capacity : capacities) {
+    for (const ScopeReuse& scope : step.analysis.reuse.scopes) {
+      if (scope.scope == ReuseScope::kIntraLayer || scope.saved_bytes == 0) continue;
+      captured.push_back(
+          {step.batch, step.precision, capacity, scope.scope, scope.SavedBytes(capacity), scope.saved_bytes});
+    }
+  }
+}
+
 void AddIso(const Step& step, Policy policy, const DesignSweepOptions& options, std::vector<IsoPoint>& iso) {
   const auto surface_at = [&](int64_t capacity) {
     return TimeSurface(LoadsAt(step.analysis.cost, TrafficOf(step.analysis, policy, capacity), step.device));
@@ -262,6 +272,7 @@ absl::StatusOr<DesignSpace> SweepDesigns(const std::string& model, const DesignS
   for (const std::string& note : steps[0].device.notes) space.notes.push_back(note);
   std::vector<Row> rows;
   for (const Step& step : steps) {
+    AddCaptured(step, options.axes.capacities_bytes, space.captured);
     for (const Policy policy : options.policies) {
       for (const int64_t capacity : options.axes.capacities_bytes) {
         rows.push_back({.step = &step, .policy = policy, .capacity_bytes = capacity});

@@ -103,6 +103,16 @@ struct Knee {
   bool knee = false;                // saves more per byte of capacity than its neighbours
 };
 
+// What an LRU memory of a capacity captures of the reuse at one scope.
+struct CapturedReuse {
+  int64_t batch = 0;
+  PrecisionMode precision = PrecisionMode::kFp32;
+  int64_t capacity_bytes = 0;
+  ReuseScope scope = ReuseScope::kLongRange;
+  int64_t captured_bytes = 0;  // traffic saved
+  int64_t reusable_bytes = 0;  // saved if every reuse of the scope were captured
+};
+
 // The bandwidth with which a capacity trains as fast as the base device.
 struct IsoPoint {
   int64_t batch = 0;
@@ -122,6 +132,7 @@ struct DesignSpace {
   DesignAxes axes;
   std::vector<DesignPoint> points;  // by batch, precision, policy, capacity, bandwidth, throughput
   std::vector<Knee> knees;
+  std::vector<CapturedReuse> captured;  // of scopes between kernels that have reuses
   std::vector<IsoPoint> iso;
   int64_t points_in_all = 0;  // more than `points` when stopped
 

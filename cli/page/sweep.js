@@ -124,7 +124,7 @@ function addMap(report, choice) {
   const refill = () => boxes.replaceChildren(...choice.boxes(pair, () => drawChart(chart)));
   section.append(boxes);
   chart = addChart(section, {
-    title: 'Heat map of the grid', height: 540, points: mapPoints,
+    title: 'Heat map of the grid', height: choice.axis(pair[1]).values.length < 3 ? 240 : 540, points: mapPoints,
     caption: 'One cell a design; dark is good. The star is the device that the rest is taken from, where it lies within the axes.',
     controls: [
       selectBox('Show', metrics.map((one, index) => [index, one.label]), 0, (index) => {
@@ -225,12 +225,32 @@ function drawKnees(report, choice) {
   });
   const x = chosen.map((knee) => knee.capacity_bytes), top = 1.08 * Math.max(...chosen.map((knee) => knee.traffic_bytes));
   const [left, right] = [Math.min(...x) / 1.3, Math.max(...x) * 1.3];
-  const label = (knee) => ({x: Math.log10(knee.capacity_bytes), y: knee.traffic_bytes, text: knee.scope, showarrow: false, yshift: 16, xanchor: 'left'});
+  const label = (knee) => ({x: Math.log10(knee.capacity_bytes), y: knee.traffic_bytes, text: knee.scope, showarrow: false, yshift: knee.policy === 'managed' ? -16 : 16,
+                            xanchor: knee.policy === 'managed' ? 'right' : 'left'});
   return {
     data: traces,
     layout: {margin: {t: 40}, showlegend: true, annotations: chosen.filter((knee) => knee.knee && knee.scope !== null).map(label),
              xaxis: {type: 'log', title: {text: 'on-chip memory'}, range: [left, right].map(Math.log10), ...logTicks(left, right, 2, formatBytes, 11)},
              yaxis: {title: {text: 'traffic of a step'}, range: [0, top], ...byteTicks(top)}},
+  };
+}
+
+function capturedShare(row) { return row.captured_bytes / row.reusable_bytes; }
+
+function drawCaptured(report, choice) {
+  const chosen = report.captured_reuse.filter((row) => row.batch === choice.at.batch && row.precision === choice.at.precision && row.capacity_bytes > 0);
+  const x = chosen.map((row) => row.capacity_bytes), [left, right] = [Math.min(...x) / 1.3, Math.max(...x) * 1.3];
+  return {
+    data: [...new Set(chosen.map((row) => row.scope))].map((scope) => {
+      const rows = chosen.filter((row) => row.scope === scope), color = colors()[SCOPE_COLORS[scope]];
+      return {type: 'scatter', mode: 'lines+markers', name: scope, x: rows.map((row) => row.capacity_bytes), y: rows.map(capturedShare), hoverinfo: 'text',
+              line: {color, width: 2}, marker: {color, size: 7},
+              hovertext: rows.map((row) => hoverLines(`${formatBytes(row.capacity_bytes)} on chip: ${formatPercent(capturedShare(row))} of ${scope} reuse`,
+                  `${formatBytes(row.captured_bytes)} of ${formatBytes(row.reusable_bytes)}`, SCOPE_MEANING[scope]))};
+    }),
+    layout: {margin: {t: 40}, showlegend: true,
+             xaxis: {type: 'log', title: {text: 'on-chip memory'}, range: [left, right].map(Math.log10), ...logTicks(left, right, 2, formatBytes, 11)},
+             yaxis: {title: {text: 'captured'}, range: [-0.02, 1.05], tickformat: '.0%'}},
   };
 }
 
@@ -245,7 +265,11 @@ function addKnees(report, choice) {
     caption: 'A diamond is a knee: this step of the axis saves more than the steps beside it. It has the colour of the reuse scope that gains most there.',
     draw: () => drawKnees(report, choice),
   });
-  boxes.replaceChildren(...choice.boxes(free, () => drawChart(chart)));
+  const captured = addChart(section, {
+    title: 'Reuse captured by scope', height: 380, draw: () => drawCaptured(report, choice),
+    caption: 'Of the traffic that the reuse at a scope could save, what an LRU memory of the capacity saves.',
+  });
+  boxes.replaceChildren(...choice.boxes(free, () => [chart, captured].forEach(drawChart)));
   addTable(section, {
     caption: 'Saves: against the row of the next smaller capacity', rows: report.knees, pageSize: 15,
     filters: [{label: 'Policy', value: (row) => row.policy}, {label: 'Batch', value: (row) => String(row.batch)}],

@@ -55,6 +55,15 @@ Json KneeJson(const Knee& knee) {
   return json;
 }
 
+Json CapturedJson(const CapturedReuse& captured) {
+  return {{"batch", captured.batch},
+          {"precision", std::string(PrecisionName(captured.precision))},
+          {"capacity_bytes", captured.capacity_bytes},
+          {"scope", std::string(ReuseScopeName(captured.scope))},
+          {"captured_bytes", captured.captured_bytes},
+          {"reusable_bytes", captured.reusable_bytes}};
+}
+
 Json IsoJson(const IsoPoint& point) {
   Json json = StepJson(point.batch, point.precision, point.policy);
   json["throughput_flops_per_second"] = point.throughput_flops_per_second;
@@ -110,6 +119,7 @@ std::string RenderDesignJson(const DesignSpace& space) {
                      {"complete", space.complete()},
                      {"points", ListJson(space.points, PointJson)},
                      {"knees", ListJson(space.knees, KneeJson)},
+                     {"captured_reuse", ListJson(space.captured, CapturedJson)},
                      {"iso_performance", ListJson(space.iso, IsoJson)}};
   return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
 }

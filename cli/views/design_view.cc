@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <optional>
+#include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "cli/text.h"
@@ -146,6 +148,30 @@ std::vector<Section> TimeSections(const DesignSpace& space) {
   return sections;
 }
 
+// Rows of capacities, columns of scopes.
+Part CapturedPart(const DesignSpace& space) {
+  Part part{.columns = {{.header = "of the reuse at", .drop = 1}, {.header = "on chip", .align = Align::kNumber}}};
+  std::map<ReuseScope, size_t> column;
+  for (const CapturedReuse& captured : space.captured) column.emplace(captured.scope, 0);
+  for (auto& [scope, index] : column) {
+    index = part.columns.size();
+    part.columns.push_back({.header = std::string(ReuseScopeName(scope)), .align = Align::kRight});
+  }
+  std::tuple<int64_t, PrecisionMode, int64_t> row_of;
+  for (const CapturedReuse& captured : space.captured) {
+    const std::tuple key(captured.batch, captured.precision, captured.capacity_bytes);
+    if (part.rows.empty() || key != row_of) {
+      row_of = key;
+      part.rows.emplace_back(part.columns.size(), std::string(kNotApplicable));
+      part.rows.back()[0] = absl::StrCat("batch ", captured.batch, ", ", PrecisionName(captured.precision));
+      part.rows.back()[1] = FormatBytes(captured.capacity_bytes);
+    }
+    part.rows.back()[column[captured.scope]] =
+        FormatPercent(static_cast<double>(captured.captured_bytes) / static_cast<double>(captured.reusable_bytes));
+  }
+  return part;
+}
+
 Section KneesSection(const DesignSpace& space) {
   Section section{.title = "What a capacity captures"};
   Part part{.columns = {{.header = "step", .drop = 1},
@@ -168,6 +194,11 @@ Section KneesSection(const DesignSpace& space) {
                                "Saves: against the row above (the first: against no memory). Mostly: the scope that "
                                "gains most of what LRU captures in between. Knee: saves more than its neighbours.",
                            .style = Style::kQuiet});
+  if (!space.captured.empty()) {
+    section.parts.push_back(CapturedPart(space));
+    section.parts.push_back({.text = "Share of the traffic that reuse at a scope could save, saved by an LRU memory.",
+                             .style = Style::kQuiet});
+  }
   return section;
 }
 

@@ -110,6 +110,7 @@ std::vector<Case> AllModels() {
           {"gpt2.dynamo23.eval.onnx", "gpt2", "eval", {1, 8}},
           {"inception_v3.ts17.train.onnx", "inception_v3", "train", {1, 32}},
           {"lenet5.onnx", "lenet5", "train", {1, 32}},
+          {"llama3_8b.dynamo18.eval.onnx", "llama3_8b", "eval", {1}},
           {"mobilenet_v2.ts17.train.onnx", "mobilenet_v2", "train", {1, 32}},
           {"resnet152.ts17.train.onnx", "resnet152", "train", {1, 32}},
           {"resnet18.onnx", "resnet18", "eval", {1, 32}},
@@ -152,7 +153,8 @@ INSTANTIATE_TEST_SUITE_P(Models, UnfoldedTest, testing::ValuesIn([] {
                            for (const Case& c : AllModels()) {
                              const bool trained = c.mode == "train";
                              const bool nothing_to_fold = c.model == "alexnet" || c.model == "bert_base" ||
-                                                          c.model == "t5_small" || c.model == "tinyllama_1b";
+                                                          c.model == "t5_small" || c.model == "tinyllama_1b" ||
+                                                          c.model == "llama3_8b";
                              if (trained || nothing_to_fold) unfolded.push_back(c);
                            }
                            unfolded.push_back({"lstm_lm.ts17.train.onnx", "lstm_lm", "train", {1}});
@@ -200,8 +202,8 @@ TEST_P(EagerStashOfTransformerTest, IsWithinTenPercentOfPyTorch) {
 INSTANTIATE_TEST_SUITE_P(Models, EagerStashOfTransformerTest, testing::ValuesIn([] {
                            std::vector<Case> transformers;
                            for (const Case& c : AllModels()) {
-                             for (absl::string_view model : {"bert_base", "gpt2", "swin_t", "t5_small", "tinyllama_1b",
-                                                             "vit_b_16", "whisper_tiny"}) {
+                             for (absl::string_view model : {"bert_base", "gpt2", "llama3_8b", "swin_t", "t5_small",
+                                                             "tinyllama_1b", "vit_b_16", "whisper_tiny"}) {
                                if (c.model == model) transformers.push_back(c);
                              }
                            }

@@ -315,7 +315,7 @@ class Sweep(ReportTest):
         return page.evaluate("document.querySelector('#map .chart').data[0].text")
 
     def test_resnet50_on_two_axes(self):
-        page, data = self.check(["models/resnet50.onnx", "--batch", "32", "--precision", "amp-bf16", *self.GRID], 3)
+        page, data = self.check(["models/resnet50.onnx", "--batch", "32", "--precision", "amp-bf16", *self.GRID], 4)
         cells = self.cells(page)
         self.assertEqual((len(cells), len(cells[0])), (6, 5))
         times = page.evaluate("document.querySelector('#map .chart').data[1].text")
@@ -345,7 +345,7 @@ class Sweep(ReportTest):
 
     def test_every_axis_and_costs(self):
         page, data = self.check(["models/resnet18.onnx", "--batch", "1,8", "--policy", "none,lru,managed", "--precision", "fp32,amp-bf16",
-                                 "--throughput", "50T:400T:x2", "--cost", "capacity=0.4/MiB,bandwidth=12/100GB/s", *self.GRID], 4)
+                                 "--throughput", "50T:400T:x2", "--cost", "capacity=0.4/MiB,bandwidth=12/100GB/s", *self.GRID], 5)
         cells = self.cells(page)
         page.locator("#map").get_by_label("Batch").select_option(label="1")
         self.assertNotEqual(self.cells(page), cells)
@@ -357,7 +357,7 @@ class Sweep(ReportTest):
         self.check_themes(page)
 
     def test_one_axis(self):
-        page, _ = self.check(["models/lenet5.onnx", "--capacity", "64KiB:64MiB:x4", *DEVICE], 2)
+        page, _ = self.check(["models/lenet5.onnx", "--capacity", "64KiB:64MiB:x4", *DEVICE], 3)
         self.assertEqual(page.locator("#curves").count(), 0)
 
     def test_too_many_points(self):
