@@ -35,6 +35,7 @@ struct SweepCommand {
   DesignSweepOptions options;
   bool axes_given = false;
   int top = 10;
+  DesignMetric metric = DesignMetric::kTime;
   SweepFormat format = SweepFormat::kTable;
   ColorMode color = ColorMode::kAuto;
 };
@@ -61,14 +62,14 @@ std::string Render(const DesignSpace& space, const SweepCommand& command) {
   const bool to_terminal = command.output.empty() || command.output == "-";
   switch (command.format) {
     case SweepFormat::kTable:
-      return RenderSections(DesignSections(space, command.top),
+      return RenderSections(DesignSections(space, command.metric, command.top),
                             to_terminal ? DescribeTerminal(STDOUT_FILENO, command.color) : Terminal());
     case SweepFormat::kCsv:
       return RenderDesignCsv(space);
     case SweepFormat::kJson:
       return RenderDesignJson(space);
     case SweepFormat::kMarkdown:
-      return RenderSectionsMarkdown(DesignSections(space, command.top));
+      return RenderSectionsMarkdown(DesignSections(space, command.metric, command.top));
     case SweepFormat::kHtml:
       return RenderHtml(RenderDesignJson(space));
   }
@@ -207,6 +208,17 @@ void AddSweepCommand(CLI::App& app, Action& action) {
           "fp32, tf32, fp16, bf16, amp-fp16, amp-bf16", "fp32")
       ->group("Axes");
   AddTopOption(*sweep, command->top, "Designs of the Pareto front, listed one by one");
+  AddChoice<DesignMetric>(*sweep, "--show", command->metric,
+                          {{"time", DesignMetric::kTime},
+                           {"prefetch", DesignMetric::kPrefetch},
+                           {"stalls", DesignMetric::kStalls},
+                           {"traffic", DesignMetric::kTraffic},
+                           {"bandwidth", DesignMetric::kBandwidth},
+                           {"utilization", DesignMetric::kUtilization},
+                           {"buffer", DesignMetric::kBuffer},
+                           {"energy", DesignMetric::kEnergy}},
+                          "What the grid of the table shows of each design; the other forms have all", "time")
+      ->group("Output");
   AddChoice<SweepFormat>(*sweep, "--format", command->format,
                          {{"table", SweepFormat::kTable},
                           {"csv", SweepFormat::kCsv},

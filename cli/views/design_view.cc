@@ -115,8 +115,45 @@ Section FactsSection(const DesignSpace& space) {
   return section;
 }
 
+std::string MetricTitle(DesignMetric metric) {
+  constexpr const char* kTitles[] = {"Step time",
+                                     "Step time, transfers ahead of use",
+                                     "Stalls",
+                                     "Traffic",
+                                     "Average bandwidth",
+                                     "Compute utilization",
+                                     "Buffer in use",
+                                     "Energy at rated power"};
+  return kTitles[static_cast<size_t>(metric)];
+}
+
+std::string MetricText(const DesignPoint& point, DesignMetric metric) {
+  const auto seconds = [](std::optional<double> value) {
+    return value.has_value() ? FormatSeconds(*value) : std::string(kNotApplicable);
+  };
+  switch (metric) {
+    case DesignMetric::kTime:
+      return FormatSeconds(point.step_seconds);
+    case DesignMetric::kPrefetch:
+      return seconds(point.prefetch_step_seconds);
+    case DesignMetric::kStalls:
+      return FormatSeconds(point.stall_seconds);
+    case DesignMetric::kTraffic:
+      return FormatBytes(point.traffic_bytes);
+    case DesignMetric::kBandwidth:
+      return FormatRate(point.average_bandwidth(), "B");
+    case DesignMetric::kUtilization:
+      return FormatPercent(point.compute_utilization);
+    case DesignMetric::kBuffer:
+      return point.buffer_bytes.has_value() ? FormatBytes(*point.buffer_bytes) : std::string(kNotApplicable);
+    case DesignMetric::kEnergy:
+      return point.energy_joules.has_value() ? FormatCount(*point.energy_joules, "J") : std::string(kNotApplicable);
+  }
+  return "";
+}
+
 // Rows of capacities, columns of bandwidths.
-Part TimesPart(const DesignSpace& space, const Plane& plane) {
+Part GridPart(const DesignSpace& space, const Plane& plane, DesignMetric metric) {
   Part part{.columns = {{.header = "on chip", .align = Align::kNumber}}};
   for (const double bandwidth : space.axes.bandwidths_bytes_per_second) {
     part.columns.push_back({.header = FormatRate(bandwidth, "B"), .align = Align::kNumber});
@@ -127,17 +164,17 @@ Part TimesPart(const DesignSpace& space, const Plane& plane) {
     if (point.capacity_bytes != capacity) part.rows.push_back({FormatBytes(point.capacity_bytes)});
     capacity = point.capacity_bytes;
     const bool compute_bound = point.memory_bound_seconds < 0.5 * point.step_seconds;
-    part.rows.back().emplace_back(FormatSeconds(point.step_seconds), compute_bound ? Style::kGood : Style::kPlain);
+    part.rows.back().emplace_back(MetricText(point, metric), compute_bound ? Style::kGood : Style::kPlain);
   }
   return part;
 }
 
-std::vector<Section> TimeSections(const DesignSpace& space) {
+std::vector<Section> GridSections(const DesignSpace& space, DesignMetric metric) {
   std::vector<Section> sections;
   const std::vector<Plane> planes = Planes(space.points), shown = ShownPlanes(planes);
   for (const Plane& plane : shown) {
-    Section section{.title = absl::StrCat("Step time: ", Title(space, plane))};
-    section.parts.push_back(TimesPart(space, plane));
+    Section section{.title = absl::StrCat(MetricTitle(metric), ": ", Title(space, plane))};
+    section.parts.push_back(GridPart(space, plane, metric));
     sections.push_back(std::move(section));
   }
   if (!sections.empty() && planes.size() > shown.size()) {
@@ -271,9 +308,9 @@ std::vector<std::string> DesignVerdict(const DesignSpace& space) {
   return sentences;
 }
 
-std::vector<Section> DesignSections(const DesignSpace& space, int top) {
+std::vector<Section> DesignSections(const DesignSpace& space, DesignMetric metric, int top) {
   std::vector<Section> sections = {FactsSection(space)};
-  for (Section& section : TimeSections(space)) sections.push_back(std::move(section));
+  for (Section& section : GridSections(space, metric)) sections.push_back(std::move(section));
   if (!space.knees.empty()) sections.push_back(KneesSection(space));
   if (!space.iso.empty()) sections.push_back(IsoSection(space));
   if (!space.points.empty() && space.points[0].cost.has_value()) sections.push_back(FrontSection(space, top));

@@ -3,6 +3,7 @@
 #ifndef REUSESCOPE_CLI_VIEWS_DESIGN_VIEW_H_
 #define REUSESCOPE_CLI_VIEWS_DESIGN_VIEW_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -15,9 +16,12 @@ namespace reusescope::cli {
 // curve of designs that are as fast as the base device, and the knee of traffic that saves most.
 std::vector<std::string> DesignVerdict(const DesignSpace& space);
 
-// Step times over capacity and bandwidth, what each capacity captures, equal designs, and the front under the cost
+// What the grid of a table shows of each point.
+enum class DesignMetric : uint8_t { kTime, kPrefetch, kStalls, kTraffic, kBandwidth, kUtilization, kBuffer, kEnergy };
+
+// A metric over capacity and bandwidth, what each capacity captures, equal designs, and the front under the cost
 // weights; `top` rows of the front.
-std::vector<Section> DesignSections(const DesignSpace& space, int top);
+std::vector<Section> DesignSections(const DesignSpace& space, DesignMetric metric, int top);
 
 // One line per point (RFC 4180).
 std::string RenderDesignCsv(const DesignSpace& space);

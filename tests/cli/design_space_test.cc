@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <string>
 #include <vector>
 
+#include "cli/units.h"
 #include "cli/views/design_view.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -16,9 +18,12 @@
 namespace reusescope::cli {
 namespace {
 
+using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 constexpr char kModel[] = REUSESCOPE_SOURCE_DIR "/models/resnet18.onnx";
@@ -175,7 +180,7 @@ TEST(DesignSpaceTest, StopsWithWhatIsDone) {
   const DesignSpace space = SweepDesigns(kModel, options).value();
   EXPECT_THAT(space.points, IsEmpty());
   EXPECT_FALSE(space.complete());
-  EXPECT_THAT(RenderSections(DesignSections(space, 10), Terminal()), HasSubstr("stopped"));
+  EXPECT_THAT(RenderSections(DesignSections(space, DesignMetric::kTime, 10), Terminal()), HasSubstr("stopped"));
 }
 
 TEST(DesignSpaceTest, TooManyPointsAreAnError) {
@@ -183,6 +188,41 @@ TEST(DesignSpaceTest, TooManyPointsAreAnError) {
   options.axes.capacities_bytes.assign(10'000, 1);
   options.axes.bandwidths_bytes_per_second.assign(10'000, 1);
   EXPECT_EQ(SweepDesigns(kModel, options).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(DesignSpaceTest, TheTableShowsTheMetricThatIsAskedFor) {
+  DesignSweepOptions options = SmallGrid();
+  options.axes.throughputs_flops_per_second.resize(1);
+  options.policies = {Policy::kManaged};
+  const DesignSpace space = SweepDesigns(kModel, options).value();
+  const DesignPoint& point = space.points[7];
+  const auto shown = [&](DesignMetric metric) { return RenderSections(DesignSections(space, metric, 10), Terminal()); };
+  EXPECT_THAT(shown(DesignMetric::kTime), HasSubstr(FormatSeconds(point.step_seconds)));
+  EXPECT_THAT(shown(DesignMetric::kPrefetch), HasSubstr(FormatSeconds(*point.prefetch_step_seconds)));
+  EXPECT_THAT(shown(DesignMetric::kStalls), HasSubstr(FormatSeconds(point.stall_seconds)));
+  EXPECT_THAT(shown(DesignMetric::kTraffic), HasSubstr(FormatBytes(point.traffic_bytes)));
+  EXPECT_THAT(shown(DesignMetric::kBandwidth), HasSubstr(FormatRate(point.average_bandwidth(), "B")));
+  EXPECT_THAT(shown(DesignMetric::kUtilization), HasSubstr(FormatPercent(point.compute_utilization)));
+  EXPECT_THAT(shown(DesignMetric::kBuffer), HasSubstr(FormatBytes(*point.buffer_bytes)));
+  EXPECT_THAT(shown(DesignMetric::kEnergy), HasSubstr(FormatCount(*point.energy_joules, "J")));
+}
+
+// Shares are of what there is, and more capacity never captures less.
+TEST(DesignSpaceTest, CapturedReuseGrowsWithTheCapacity) {
+  ASSERT_FALSE(Space().captured.empty());
+  std::map<ReuseScope, int64_t> before;
+  for (const CapturedReuse& captured : Space().captured) {
+    EXPECT_LE(captured.captured_bytes, captured.reusable_bytes);
+    EXPECT_GE(captured.captured_bytes, before[captured.scope]);
+    before[captured.scope] = captured.captured_bytes;
+  }
+}
+
+TEST(DesignSpaceTest, VerdictsNameEquallyFastDesignsAndTheKnee) {
+  const std::vector<std::string> verdict = DesignVerdict(Space());
+  EXPECT_THAT(verdict, Contains(AllOf(HasSubstr("is as fast as"), HasSubstr("A100"), HasSubstr("lru"))));
+  EXPECT_THAT(verdict, Contains(HasSubstr("The knee of traffic is at")));
+  EXPECT_THAT(verdict, Not(Contains(HasSubstr("none"))));
 }
 
 TEST(DesignSpaceTest, JsonObeysItsSchemaAndCsvHasALineAPoint) {
