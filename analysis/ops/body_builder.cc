@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
+#include "analysis/ir/subgraphs.h"
 
 namespace reusescope {
 namespace {
@@ -84,8 +85,27 @@ std::vector<Expr> BodyBuilder::Ops(absl::string_view type, absl::Span<const Expr
     results.push_back({this, graph_->AddValue(NewName(), Type{.form = Type::Form::kTensor, .dtype = dtype})});
     node.outputs.push_back(results.back().id);
   }
+  ListCaptures(node);
   graph_->AddNode(std::move(node));
   return results;
+}
+
+void BodyBuilder::ListCaptures(Node& node) const {
+  ForEachSubgraph(node, [&](int index) {
+    const Graph& subgraph = *graph_->subgraphs[index];
+    for (ValueId inner : subgraph.captured) {
+      const ValueId outer = Named(subgraph.value(inner).name);
+      const bool listed = std::find(node.captures.begin(), node.captures.end(), outer) != node.captures.end() ||
+                          std::find(node.inputs.begin(), node.inputs.end(), outer) != node.inputs.end();
+      if (!listed) node.captures.push_back(outer);
+    }
+  });
+}
+
+ValueId BodyBuilder::Named(absl::string_view name) const {
+  const auto it = std::find_if(graph_->values.begin(), graph_->values.end(),
+                               [&](const Value& value) { return value.name == name; });
+  return static_cast<ValueId>(it - graph_->values.begin());
 }
 
 Expr BodyBuilder::Op(absl::string_view type, std::initializer_list<Expr> operands, Attributes attributes) {

@@ -139,6 +139,9 @@ class BodyBuilder {
  private:
   BodyBuilder(const OpContext& node, BodyBuilder* outer);
   Expr Add(DType dtype, absl::string_view type, absl::Span<const Expr> operands, Attributes attributes);
+  // Fills `captures` with what the node's subgraphs read of this body besides its inputs.
+  void ListCaptures(Node& node) const;
+  ValueId Named(absl::string_view name) const;  // REQUIRES: the body has a value of that name
   std::string NewName();
 
   OpContext node_;
