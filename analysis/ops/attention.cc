@@ -8,7 +8,9 @@
 // scaled each, a soft cap where given, the mask added. The lowered nodes are a region "attention". A causal mask is
 // added like any other: the products are counted dense, as PyTorch counts them; nothing is discounted for the half that
 // is masked. Where K and V have fewer heads than Q, each is repeated for its group (a copy). Where past keys are given,
-// Skv includes them.
+// Skv includes them; where nonpad_kv_seqlen says how many keys count, the last query stands at the last of these. A
+// query that may see no key gets zeros and sends nothing back (ONNX since 1.23, in place for all opsets), by
+// GuardedSoftmax.
 //
 // Heads may come packed ([B, S, H D], split by views and a Transpose) or apart ([B, H, S, D]). ONNX Attention 23 and
 // 24; those of com.microsoft are in contrib_attention.cc.
@@ -77,14 +79,17 @@ absl::Status LowerAttention(LowerContext& ctx) {
   if (window || causal) {
     const int64_t past = ctx.I(4) == kNoValue ? 0 : build.ShapeOf(ctx.I(4))[2];
     const int64_t right = attributes.Int("right_window_size", -1);
-    attention.masks.push_back(build.PositionMask({.queries = queries,
-                                                  .keys = keys,
-                                                  .past = past,
-                                                  .left = attributes.Int("left_window_size", -1),
-                                                  .right = causal && right != 0 ? 0 : right},
-                                                 build.DTypeOf(attention.q)));
+    const AttentionBuilder::Window bounds = {.queries = queries,
+                                             .keys = keys,
+                                             .past = past,
+                                             .left = attributes.Int("left_window_size", -1),
+                                             .right = causal && right != 0 ? 0 : right};
+    attention.masks.push_back(ctx.I(6) != kNoValue ? build.PositionMaskBefore(ctx.I(6), bounds)
+                                                   : build.PositionMask(bounds, build.DTypeOf(attention.q)));
   }
   if (ctx.I(6) != kNoValue) attention.masks.push_back(LengthMask(ctx, build, ctx.I(6), keys));
+  // A causal mask alone leaves every query its first key.
+  attention.guarded = ctx.I(3) != kNoValue || ctx.I(6) != kNoValue || window;
   attention.scale = attributes.Float("scale", 0);
   attention.softcap = attributes.Float("softcap", 0);
   attention.softmax_dtype = static_cast<DType>(attributes.Int("softmax_precision", 0));

@@ -30,7 +30,8 @@ void BuildAttention(AttentionBuilder& build, Attention& attention) {
   Attributes last_axis;
   last_axis.Set("axis", int64_t{-1});
   const ValueId input = cast ? build.Cast(attention.masked, attention.softmax_dtype) : attention.masked;
-  attention.probabilities = build.Cast(build.Like("Softmax", input, {}, std::move(last_axis)), dtype);
+  const absl::string_view softmax = attention.guarded ? "reusescope::GuardedSoftmax" : "Softmax";
+  attention.probabilities = build.Cast(build.Like(softmax, input, {}, std::move(last_axis)), dtype);
   attention.product = build.MatMul(attention.probabilities, attention.v);
 }
 

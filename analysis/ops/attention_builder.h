@@ -10,6 +10,7 @@
 #include <limits>
 #include <vector>
 
+#include "analysis/ops/bodies.h"
 #include "analysis/ops/lower_context.h"
 
 namespace reusescope {
@@ -114,6 +115,29 @@ class AttentionBuilder {
                                std::move(attributes));
   }
 
+  // The same where the keys end at `lengths` [B], a number of each image: query q stands at length - queries + q.
+  // [B, 1, queries, keys], true where attended.
+  ValueId PositionMaskBefore(ValueId lengths, const Window& window) {
+    const DType dtype = DTypeOf(lengths);
+    const int64_t batch = ShapeOf(lengths)[0];
+    std::vector<int64_t> offsets = Range(window.queries);
+    for (int64_t& offset : offsets) offset -= window.queries;
+    const ValueId last = Reshape(lengths, {batch, 1, 1, 1});
+    const ValueId offset = ctx_.Constant("offsets", Literal::Ints({window.queries, 1}, std::move(offsets), dtype));
+    const ValueId query = ctx_.Emit("Add", {last, offset}, Type::Tensor(dtype, {batch, 1, window.queries, 1}));
+    const ValueId key = ctx_.Constant("positions", Literal::Ints({window.keys}, Range(window.keys), dtype));
+    const Type mask = Type::Tensor(DType::kBool, {batch, 1, window.queries, window.keys});
+    const auto bound = [&](absl::string_view op, int64_t by) {
+      const ValueId edge =
+          by == 0 ? query : Like("Add", query, {ctx_.Constant("bound", Literal::Ints({}, {by}, dtype))});
+      return ctx_.Emit(op, {key, edge}, mask);
+    };
+    const ValueId right = window.right < 0 ? kNoValue : bound("LessOrEqual", window.right);
+    if (window.left < 0) return right;
+    const ValueId left = bound("GreaterOrEqual", -window.left);
+    return right == kNoValue ? left : ctx_.Emit("And", {left, right}, mask);
+  }
+
   // A mask may stop short of the last keys; those are padding.
   ValueId PadKeys(ValueId mask, int64_t keys) {
     Shape shape = ShapeOf(mask);
@@ -121,8 +145,12 @@ class AttentionBuilder {
     std::vector<int64_t> pads(2 * shape.size(), 0);
     pads.back() = keys - shape.back();
     shape.back() = keys;
-    const ValueId amounts = ctx_.Constant("pads", Literal::Ints({static_cast<int64_t>(pads.size())}, pads));
-    return ctx_.Emit("Pad", {mask, amounts}, Type::Tensor(DTypeOf(mask), shape));
+    std::vector<ValueId> inputs = {mask,
+                                   ctx_.Constant("pads", Literal::Ints({static_cast<int64_t>(pads.size())}, pads))};
+    if (DTypeOf(mask) != DType::kBool) {
+      inputs.push_back(Scalar("masked", -std::numeric_limits<double>::infinity(), DTypeOf(mask)));
+    }
+    return ctx_.Emit("Pad", inputs, Type::Tensor(DTypeOf(mask), shape));
   }
 
   // The last dimension taken apart.
@@ -160,6 +188,7 @@ struct Attention {
   double scale = 0;            // 0: 1 / sqrt(D)
   double softcap = 0;          // 0: none
   std::vector<ValueId> masks;  // added to the scores in turn; boolean ones mean "attend"
+  bool guarded = false;        // rows of which every key is masked get zeros, not NaN
   DType softmax_dtype = DType::kUndefined;
   ValueId product = kNoValue;  // Y, [B, heads, Sq, Dv]
   ValueId scores = kNoValue, capped = kNoValue, masked = kNoValue, probabilities = kNoValue;

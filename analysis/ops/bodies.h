@@ -30,6 +30,7 @@ const UnaryFormulas* FindUnaryFormulas(absl::string_view type);
 absl::Status UnaryBody(BodyBuilder& body);
 absl::Status UnaryGradBody(BodyBuilder& body);
 absl::Status DivGradDivisorBody(BodyBuilder& body);
+absl::Status ModGradDivisorBody(BodyBuilder& body);
 absl::Status PowGradBaseBody(BodyBuilder& body);
 absl::Status PowGradExponentBody(BodyBuilder& body);
 absl::Status ChosenGradBody(BodyBuilder& body);
@@ -60,6 +61,7 @@ absl::Status LpPoolGradBody(BodyBuilder& body);
 absl::Status MaxUnpoolGradBody(BodyBuilder& body);
 
 // softmax_loss_bodies.cc.
+absl::Status GuardedSoftmaxBody(BodyBuilder& body);
 absl::Status SoftmaxGradBody(BodyBuilder& body);
 absl::Status LogSoftmaxGradBody(BodyBuilder& body);
 absl::Status CrossEntropyGradBody(BodyBuilder& body);

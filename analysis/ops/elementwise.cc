@@ -123,6 +123,14 @@ absl::Status DivGradient(GradientContext& ctx) {  // dA = dY / B, dB = -dY Y / B
   return absl::OkStatus();
 }
 
+absl::Status ModGradient(GradientContext& ctx) {  // of a - b trunc(a / b): dA = dY, dB = -dY trunc(A / B)
+  if (ctx.Needs(0)) ctx.SetGradient(0, ctx.GO(0));
+  if (ctx.Needs(1)) {
+    ctx.SetGradient(1, ctx.Emit("reusescope::ModGradDivisor", {ctx.GO(0), ctx.I(0), ctx.I(1)}, ctx.GradientType(0)));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status PowGradient(GradientContext& ctx) {  // dA = dY e A^(e-1), de = dY Y log A
   if (ctx.Needs(0)) {
     ctx.SetGradient(0, ctx.Emit("reusescope::PowGradBase", {ctx.GO(0), ctx.I(0), ctx.I(1)}, ctx.GradientType(0)));
@@ -317,6 +325,7 @@ void RegisterArithmetic(OpRegistry& registry) {
   add({.type = "Sub", .flops = 1, .gradient = SubGradient});
   add({.type = "Mul", .flops = 1, .gradient = MulGradient, .eager_saves = SavesBothInputs});
   add({.type = "Div", .transcendentals = 1, .gradient = DivGradient, .eager_saves = DivSaves});
+  add({.type = "Mod", .flops = 2, .gradient = ModGradient, .eager_saves = SavesBothInputs});
   add({.type = "Pow", .transcendentals = 1, .kernel = PowKernel, .gradient = PowGradient, .eager_saves = PowSaves});
   add({.type = "Sum", .kernel = VariadicKernel, .gradient = AddGradient});
   add({.type = "Mean", .flops = 1, .kernel = VariadicKernel, .gradient = MeanGradient});
@@ -347,15 +356,11 @@ void RegisterArithmeticGradients(OpRegistry& registry) {
     BodyFn body;
   };
   constexpr Row kRows[] = {
-      {"DivGradDivisor", 2, 1, DivGradDivisorBody},
-      {"PowGradBase", 3, 1, PowGradBaseBody},
-      {"PowGradExponent", 2, 1, PowGradExponentBody},
-      {"ChosenGrad", 3, 0, ChosenGradBody},
-      {"Scale", 1, 0, ScaleBody},
-      {"WhereGrad", 1, 0, WhereGradBody},
-      {"ClipGrad", 2, 0, ClipGradBody},
-      {"PReluGrad", 2, 0, PReluGradBody},
-      {"PReluGradSlope", 2, 0, PReluGradSlopeBody},
+      {"DivGradDivisor", 2, 1, DivGradDivisorBody}, {"ModGradDivisor", 3, 1, ModGradDivisorBody},
+      {"PowGradBase", 3, 1, PowGradBaseBody},       {"PowGradExponent", 2, 1, PowGradExponentBody},
+      {"ChosenGrad", 3, 0, ChosenGradBody},         {"Scale", 1, 0, ScaleBody},
+      {"WhereGrad", 1, 0, WhereGradBody},           {"ClipGrad", 2, 0, ClipGradBody},
+      {"PReluGrad", 2, 0, PReluGradBody},           {"PReluGradSlope", 2, 0, PReluGradSlopeBody},
       {"DropoutGrad", 2, 0, DropoutGradBody},
   };
   for (const Row& row : kRows) {

@@ -133,6 +133,12 @@ absl::Status DivGradDivisorBody(BodyBuilder& body) {  // dY, Y, B
   return absl::OkStatus();
 }
 
+absl::Status ModGradDivisorBody(BodyBuilder& body) {  // dY, A, B
+  const Expr ratio = body.In(1) / body.In(2);
+  body.Out(0, -(body.In(0) * U("Sign", ratio) * U("Floor", U("Abs", ratio))));
+  return absl::OkStatus();
+}
+
 absl::Status PowGradBaseBody(BodyBuilder& body) {  // dY, A, e
   const Expr dy = body.In(0), a = body.In(1), e = body.Cast(body.In(2), body.DTypeOf(dy));
   body.Out(0, body.Where(body.Equal(e, 0), 0.0, dy * e * body.Pow(a, e - 1.0)));

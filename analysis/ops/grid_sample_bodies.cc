@@ -1,10 +1,12 @@
-// The gradients of GridSample: every sample is a weighted sum of the 2^D pixels around it.
+// The gradients of GridSample: every sample is a weighted sum of the pixels around it, 2 along each dimension, of cubic
+// interpolation 4, of the nearest pixel 1.
 //
-//   Y[n, c, q] = sum over corners k of w_k[n, q] X[n, c, i_k[n, q]]
+//   Y[n, c, q] = sum over pixels k of w_k[n, q] X[n, c, i_k[n, q]]
 //   dX[n, c, i_k] += w_k dY,     dgrid = sum over k and c of dY X[n, c, i_k] dw_k/dgrid
 //
-// Sample positions are flattened to q, pixels to one index. Corners that lie outside the image count as zero (their
-// weight is), or were moved inside before (border, reflection). Sources: ONNX's GridSample-20 and its reference.
+// Sample positions are flattened to q, pixels to one index. Pixels that lie outside the image count as zero (their
+// weight is), or the sample was moved inside before (border, reflection; of cubic interpolation each pixel of its own).
+// Sources: ONNX's GridSample-20 and its reference; the cubic weights are those of Keys with a = -0.75.
 
 #include <algorithm>
 
@@ -19,13 +21,18 @@ struct Axis {
   Expr lower;        // the pixel at or before the sample, as a number, [N, Q]
   Expr fraction;     // of the way to the next one
   Expr sensitivity;  // of the position to the grid's number
+  double low, high;  // where reflection turns back
 };
 
 struct Sampling {
   int64_t batch, channels, pixels = 1, samples = 1;
   std::vector<Axis> axes;
-  bool nearest;
+  int taps;  // along each dimension
+  bool nearest() const { return taps == 1; }
+  bool cubic() const { return taps == 4; }
 };
+
+int TapsOf(absl::string_view mode) { return mode == "nearest" ? 1 : mode == "cubic" || mode == "bicubic" ? 4 : 2; }
 
 // Positions beyond [low, high] turned back, again and again: the distance to the nearest even multiple of the span.
 Expr Reflected(BodyBuilder& body, Expr x, double low, double high, Expr& sensitivity) {
@@ -47,19 +54,19 @@ Axis AxisOf(BodyBuilder& body, Expr grid, const Sampling& sampling, int d, int d
   const auto length = static_cast<double>(extent);
   const Expr u = body.Reshape(body.Slice(grid, {dims - 1 - d}, {dims - d}, {2}), {sampling.batch, sampling.samples});
   const double scale = corners ? (length - 1) / 2 : length / 2;
-  Axis axis{.extent = extent};
+  Axis axis{.extent = extent, .low = corners ? 0 : -0.5, .high = corners ? length - 1 : length - 0.5};
   Expr x = corners ? (u + 1.0) * scale : (u + 1.0) * scale - 0.5;
   axis.sensitivity = 0.0 * u + scale;
-  if (sampling.nearest) x = body.Unary("Round", x);
-  if (padding == "reflection") {
-    x = Reflected(body, x, corners ? 0 : -0.5, corners ? length - 1 : length - 0.5, axis.sensitivity);
+  if (sampling.nearest()) x = body.Unary("Round", x);
+  if (padding == "reflection" && !sampling.cubic()) {
+    x = Reflected(body, x, axis.low, axis.high, axis.sensitivity);
   }
-  if (padding != "zeros") {
+  if (padding != "zeros" && !sampling.cubic()) {
     const Expr outside = body.Typed(DType::kBool, "Or", {body.Less(x, 0), body.Greater(x, length - 1)});
     axis.sensitivity = body.Where(outside, 0.0, axis.sensitivity);
     x = body.Op("Clip", {x, body.Scalar(body.DTypeOf(x), 0), body.Scalar(body.DTypeOf(x), length - 1)});
   }
-  axis.lower = sampling.nearest ? body.Unary("Round", x) : body.Unary("Floor", x);
+  axis.lower = sampling.nearest() ? body.Unary("Round", x) : body.Unary("Floor", x);
   axis.fraction = x - axis.lower;
   return axis;
 }
@@ -68,7 +75,7 @@ Axis AxisOf(BodyBuilder& body, Expr grid, const Sampling& sampling, int d, int d
 Sampling SamplingOf(BodyBuilder& body, const Shape& image, Expr grid, const Shape& positions) {
   const int dims = static_cast<int>(image.size()) - 2;
   Sampling sampling{
-      .batch = image[0], .channels = image[1], .nearest = body.attributes().String("mode", "linear") == "nearest"};
+      .batch = image[0], .channels = image[1], .taps = TapsOf(body.attributes().String("mode", "linear"))};
   for (int d = 0; d < dims; ++d) {
     sampling.samples *= positions[d + 1];
     sampling.pixels *= image[d + 2];
@@ -78,58 +85,90 @@ Sampling SamplingOf(BodyBuilder& body, const Shape& image, Expr grid, const Shap
   return sampling;
 }
 
-// A corner: bit d of `which` says upper or lower along dimension d.
-struct Corner {
+// One of the pixels of a sample: which tap it is along each dimension.
+using Taps = std::vector<int>;
+
+std::vector<Taps> AllTaps(const Sampling& sampling) {
+  std::vector<Taps> all = {{}};
+  for (size_t d = 0; d < sampling.axes.size(); ++d) {
+    std::vector<Taps> longer;
+    for (int tap = 0; tap < sampling.taps; ++tap) {
+      for (Taps taps : all) {
+        taps.push_back(tap);
+        longer.push_back(std::move(taps));
+      }
+    }
+    all = std::move(longer);
+  }
+  return all;
+}
+
+struct Pixel {
   Expr index;   // int64 [N, C, Q]
   Expr inside;  // [N, Q], 0 or 1
 };
 
-Corner CornerOf(BodyBuilder& body, const Sampling& sampling, int which) {
-  Corner corner;
+Pixel PixelOf(BodyBuilder& body, const Sampling& sampling, const Taps& taps) {
+  const absl::string_view padding = body.attributes().String("padding_mode", "zeros");
+  Pixel pixel;
   Expr index;
   for (size_t d = 0; d < sampling.axes.size(); ++d) {
     const Axis& axis = sampling.axes[d];
-    const Expr at = (which >> d & 1) != 0 ? axis.lower + 1.0 : axis.lower;
-    const auto last = static_cast<double>(axis.extent - 1);
-    const Expr outside = body.Typed(DType::kBool, "Or", {body.Less(at, 0), body.Greater(at, last)});
-    const Expr inside = body.Cast(body.Not(outside), body.DTypeOf(at));
-    corner.inside = corner.inside ? corner.inside * inside : inside;
+    const int offset = sampling.cubic() ? taps[d] - 1 : taps[d];
+    Expr at = offset == 0 ? axis.lower : axis.lower + offset;
+    Expr unused = at;
+    if (sampling.cubic() && padding == "reflection") at = Reflected(body, at, axis.low, axis.high, unused);
     const DType dtype = body.DTypeOf(at);
-    const Expr clamped =
-        body.Cast(body.Op("Clip", {at, body.Scalar(dtype, 0), body.Scalar(dtype, last)}), DType::kInt64);
-    index = index ? index * body.Int(axis.extent) + clamped : clamped;
+    const auto last = static_cast<double>(axis.extent - 1);
+    const Expr clamped = body.Op("Clip", {at, body.Scalar(dtype, 0), body.Scalar(dtype, last)});
+    if (sampling.cubic() && padding != "zeros") at = clamped;
+    const Expr outside = body.Typed(DType::kBool, "Or", {body.Less(at, 0), body.Greater(at, last)});
+    const Expr inside = body.Cast(body.Not(outside), dtype);
+    pixel.inside = pixel.inside ? pixel.inside * inside : inside;
+    const Expr place = body.Cast(clamped, DType::kInt64);
+    index = index ? index * body.Int(axis.extent) + place : place;
   }
   const Expr column = body.Reshape(index, {sampling.batch, 1, sampling.samples});
-  corner.index = body.Expand(column, {sampling.batch, sampling.channels, sampling.samples});
-  return corner;
+  pixel.index = body.Expand(column, {sampling.batch, sampling.channels, sampling.samples});
+  return pixel;
 }
 
-// The weight of a corner along dimension d.
-Expr WeightAlong(const Axis& axis, bool upper) { return upper ? axis.fraction : 1.0 - axis.fraction; }
+constexpr double kKeys = -0.75;
 
-bool IsSupported(const BodyBuilder& body) {
-  const absl::string_view mode = body.attributes().String("mode", "linear");
-  return mode == "linear" || mode == "bilinear" || mode == "nearest";
+// The weight of a tap, and its derivative by the fraction: of cubic taps, which lie f + 1, f, 1 - f and 2 - f away, a
+// polynomial of that distance.
+Expr WeightAlong(const Sampling& sampling, const Axis& axis, int tap) {
+  const Expr f = axis.fraction;
+  if (!sampling.cubic()) return tap == 0 ? 1.0 - f : f;
+  const Expr t = tap == 0 ? f + 1.0 : tap == 1 ? f : tap == 2 ? 1.0 - f : 2.0 - f;
+  if (tap == 1 || tap == 2) return ((kKeys + 2) * t - (kKeys + 3)) * t * t + 1.0;
+  return ((kKeys * t - 5 * kKeys) * t + 8 * kKeys) * t - 4 * kKeys;
 }
 
-constexpr absl::string_view kMode = "interpolates cubically, expected mode linear or nearest";
+// `pull` times the derivative of the weight.
+Expr SlopeAlong(const Sampling& sampling, const Axis& axis, int tap, Expr pull) {
+  if (!sampling.cubic()) return tap == 0 ? -pull : pull;
+  const Expr f = axis.fraction;
+  const Expr t = tap == 0 ? f + 1.0 : tap == 1 ? f : tap == 2 ? 1.0 - f : 2.0 - f;
+  const Expr slope =
+      tap == 1 || tap == 2 ? (3 * (kKeys + 2) * t - 2 * (kKeys + 3)) * t : (3 * kKeys * t - 10 * kKeys) * t + 8 * kKeys;
+  return tap < 2 ? pull * slope : -(pull * slope);
+}
 
 }  // namespace
 
 absl::Status GridSampleGradBody(BodyBuilder& body) {  // dY, grid
-  if (!IsSupported(body)) return body.Error(kMode);
   const Shape& image = body.OutShape(0);
   const Sampling sampling = SamplingOf(body, image, body.In(1), body.InShape(1));
   const Expr dy = body.Reshape(body.In(0), {sampling.batch, sampling.channels, sampling.samples});
   std::vector<Expr> indices, shares;
-  const int corners = sampling.nearest ? 1 : 1 << sampling.axes.size();
-  for (int which = 0; which < corners; ++which) {
-    const Corner corner = CornerOf(body, sampling, which);
-    Expr weight = corner.inside;
-    for (size_t d = 0; d < sampling.axes.size() && !sampling.nearest; ++d) {
-      weight = weight * WeightAlong(sampling.axes[d], (which >> d & 1) != 0);
+  for (const Taps& taps : AllTaps(sampling)) {
+    const Pixel pixel = PixelOf(body, sampling, taps);
+    Expr weight = pixel.inside;
+    for (size_t d = 0; d < sampling.axes.size() && !sampling.nearest(); ++d) {
+      weight = weight * WeightAlong(sampling, sampling.axes[d], taps[d]);
     }
-    indices.push_back(corner.index);
+    indices.push_back(pixel.index);
     shares.push_back(dy * body.Reshape(weight, {sampling.batch, 1, sampling.samples}));
   }
   const Expr zeros = body.Zeros(body.DTypeOf(dy), {sampling.batch, sampling.channels, sampling.pixels});
@@ -140,25 +179,24 @@ absl::Status GridSampleGradBody(BodyBuilder& body) {  // dY, grid
 }
 
 absl::Status GridSampleGridGradBody(BodyBuilder& body) {  // dY, X, grid
-  if (!IsSupported(body)) return body.Error(kMode);
   const Shape& image = body.InShape(1);
   const Sampling sampling = SamplingOf(body, image, body.In(2), body.InShape(2));
   const size_t dims = sampling.axes.size();
-  if (sampling.nearest) {
+  if (sampling.nearest()) {
     body.Out(0, body.Zeros(body.DTypeOf(body.In(0)), body.OutShape(0)));
     return absl::OkStatus();
   }
   const Expr dy = body.Reshape(body.In(0), {sampling.batch, sampling.channels, sampling.samples});
   const Expr pixels = body.Reshape(body.In(1), {sampling.batch, sampling.channels, sampling.pixels});
   std::vector<Expr> slopes(dims);
-  for (int which = 0; which < 1 << dims; ++which) {
-    const Corner corner = CornerOf(body, sampling, which);
-    const Expr values = body.Op("GatherElements", {pixels, corner.index}, MakeAttributes({{"axis", int64_t{2}}}));
-    const Expr pull = body.ReduceSum(dy * values, {1}, /*keep_dims=*/false) * corner.inside;
+  for (const Taps& taps : AllTaps(sampling)) {
+    const Pixel pixel = PixelOf(body, sampling, taps);
+    const Expr values = body.Op("GatherElements", {pixels, pixel.index}, MakeAttributes({{"axis", int64_t{2}}}));
+    const Expr pull = body.ReduceSum(dy * values, {1}, /*keep_dims=*/false) * pixel.inside;
     for (size_t d = 0; d < dims; ++d) {
-      Expr slope = (which >> d & 1) != 0 ? pull : -pull;
+      Expr slope = SlopeAlong(sampling, sampling.axes[d], taps[d], pull);
       for (size_t e = 0; e < dims; ++e) {
-        if (e != d) slope = slope * WeightAlong(sampling.axes[e], (which >> e & 1) != 0);
+        if (e != d) slope = slope * WeightAlong(sampling, sampling.axes[e], taps[e]);
       }
       slopes[d] = slopes[d] ? slopes[d] + slope : slope;
     }

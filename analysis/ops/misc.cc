@@ -5,8 +5,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
+#include "analysis/ops/body_builder.h"
 #include "analysis/ops/contraction.h"
 #include "analysis/ops/contrib_util.h"
+#include "analysis/ops/gradient_context.h"
 #include "analysis/ops/kernels.h"
 #include "analysis/ops/nest.h"
 #include "analysis/ops/upper_bounds.h"
@@ -66,6 +68,54 @@ absl::StatusOr<Kernel> DetKernel(const OpContext& ctx) {
   const auto cubes = CheckedMultiply(ctx.InElements(0), 2 * ctx.InShape(0).back());
   if (!cubes) return absl::OutOfRangeError(ctx.Error("FLOPs exceed int64").message());
   kernel.extra_flops = std::max<int64_t>(*cubes / 3, 1);
+  return kernel;
+}
+
+absl::Status DetGradient(GradientContext& ctx) {
+  if (!ctx.Needs(0)) return absl::OkStatus();
+  ctx.SetGradient(0, ctx.Emit("reusescope::DetGrad", {ctx.GO(0), ctx.I(0)}, ctx.TypeOf(ctx.I(0))));
+  return absl::OkStatus();
+}
+
+// dX = dY times the cofactors, which singular matrices have too: (-1)^(i+j) of the determinant without row i and
+// column j. All n^2 minors are gathered and one Det takes theirs.
+absl::Status DetGradBody(BodyBuilder& body) {  // dY, X
+  const Shape& shape = body.InShape(1);
+  const int64_t n = shape.back();
+  Shape batch(shape.begin(), shape.end() - 2), flat = batch, column = batch;
+  flat.push_back(n * n);
+  column.insert(column.end(), {1, 1});
+  const Expr dy = body.Reshape(body.In(0), column);
+  if (n == 1) {  // the minor is empty, its determinant 1
+    body.Out(0, dy);
+    return absl::OkStatus();
+  }
+  constexpr int64_t kLargest = 16;  // n^2 (n - 1)^2 indices
+  if (n > kLargest) return body.Error(absl::StrCat("is of ", n, " x ", n, " matrices, expected at most ", kLargest));
+  Dims index;
+  Literal signs = Literal::Floats({n, n}, {}, body.DTypeOf(dy));
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      signs.floats.push_back((i + j) % 2 == 0 ? 1 : -1);
+      for (int64_t at = 0; at < n * n; ++at) {
+        if (at / n != i && at % n != j) index.push_back(at);
+      }
+    }
+  }
+  const Expr minors =
+      body.Op("Gather", {body.Reshape(body.In(1), flat), body.Reshape(body.Ints(index), {n, n, n - 1, n - 1})},
+              MakeAttributes({{"axis", int64_t{-1}}}));
+  body.Out(0, dy * body.Op("Det", {minors}) * body.Constant(std::move(signs)));
+  return absl::OkStatus();
+}
+
+// What the cofactors cost by way of the inverse (det X^-T), as libraries compute them: 2 n^3.
+absl::StatusOr<Kernel> DetGradKernel(const OpContext& ctx) {
+  absl::StatusOr<Kernel> kernel = SweepKernel(ctx);
+  if (!kernel.ok()) return kernel;
+  const auto cubes = CheckedMultiply(ctx.InElements(1), 2 * ctx.InShape(1).back());
+  if (!cubes) return absl::OutOfRangeError(ctx.Error("FLOPs exceed int64").message());
+  kernel->extra_flops = *cubes;
   return kernel;
 }
 
@@ -178,7 +228,12 @@ void RegisterMisc(OpRegistry& registry) {
       {.type = "DFT", .kernel = DftKernel, .not_differentiable = kNobody},
       {.type = "STFT", .kernel = StftKernel, .not_differentiable = kNobody},
       {.type = "MelWeightMatrix", .flops = 1, .kernel = ElementwiseKernel, .not_differentiable = "a constant table"},
-      {.type = "Det", .kernel = DetKernel, .not_differentiable = "needs the inverse, which no ONNX operator computes"},
+      {.type = "Det", .kernel = DetKernel, .gradient = DetGradient, .eager_saves = SavesInput},
+      {.domain = kReuseScopeDomain,
+       .type = "DetGrad",
+       .kernel = DetGradKernel,
+       .body = DetGradBody,
+       .not_differentiable = "a gradient itself"},
       {.type = "DeformConv", .kernel = DeformConvKernel, .not_differentiable = kNobody, .contraction = true},
       {.type = "BitCast",
        .kernel = NoKernel,

@@ -354,7 +354,9 @@ absl::Status CellGradient(GradientContext& ctx) {
       ctx.Needs(kR) ? ctx.I(kInitialH) : kNoValue, ctx.Needs(kPeephole) ? saved.cells : kNoValue,
       // GRU whose reset gate comes before the product: R of the new gate meets r h.
       name == "GRU" && ctx.Needs(kR) && saved.new_gate == kNoValue ? saved.gates : kNoValue,
-      ctx.Needs(kPeephole) ? ctx.I(kInitialC) : kNoValue};
+      ctx.Needs(kPeephole) ? ctx.I(kInitialC) : kNoValue,
+      // Which step comes first where a direction runs backwards.
+      ctx.Needs(kR) || ctx.Needs(kPeephole) ? ctx.I(kSequenceLens) : kNoValue};
   EmitGradients(ctx, absl::StrCat("reusescope::", name, "WeightGrad"), weight_inputs, {}, of_weights, sizes);
   return absl::OkStatus();
 }

@@ -294,11 +294,13 @@ Expr OfSaved(BodyBuilder& body, const Cell& cell, Expr saved, int64_t d, int64_t
   return body.Reshape(body.Slice(saved, {d}, {d + 1}, {1}), {cell.steps, cell.batch, n});
 }
 
-// What each step found: the tensor one step later, the initial state first.
-Expr Before(BodyBuilder& body, const Cell& cell, Expr states, Expr initial, bool backwards) {
+// What each step found: the tensor one step later, the initial state first. `mask` (if any) says which steps belong to
+// the row: what runs backwards finds the initial state at the row's last step.
+Expr Before(BodyBuilder& body, const Cell& cell, Expr states, Expr initial, bool backwards, Expr mask) {
   const Expr first = body.Reshape(initial ? initial : body.Zeros(body.DTypeOf(states), {cell.batch, cell.hidden}),
                                   {1, cell.batch, cell.hidden});
   const int64_t n = cell.steps;
+  if (backwards && mask) states = body.Where(mask, states, first);
   const Expr rest = backwards ? body.Slice(states, {1}, {n}, {0}) : body.Slice(states, {0}, {n - 1}, {0});
   const Expr parts[] = {backwards ? rest : first, backwards ? first : rest};
   return body.Concat(parts, 0);
@@ -365,18 +367,18 @@ StepBack UnrollBack(BodyBuilder& body, const Cell& cell, int64_t d) {
   Expr dy = OfSaved(body, cell, body.In(kDY), d, cell.hidden, cell.batch_first);
   if (!dy) dy = body.Zeros(dtype, {cell.steps, cell.batch, cell.hidden});
   std::vector<Expr> inputs = {dy};
+  const Expr mask = Mask(body, cell, body.In(kLengths));
   if (cell.gates > 1) inputs.push_back(OfSaved(body, cell, body.In(kGates), d, cell.gates * cell.hidden));
   if (cell.lstm()) {
     const Expr cells = OfSaved(body, cell, body.In(kCells), d, cell.hidden);
     inputs.push_back(cells);
-    inputs.push_back(Before(body, cell, cells, StateOf(body, cell, body.In(kC0), d), backwards));
+    inputs.push_back(Before(body, cell, cells, StateOf(body, cell, body.In(kC0), d), backwards, mask));
   } else {
     const Expr hidden = OfSaved(body, cell, body.In(kHidden), d, cell.hidden, cell.batch_first);
     const Expr initial = StateOf(body, cell, body.In(kH0), d);
-    inputs.push_back(cell.gru() ? Before(body, cell, hidden, initial, backwards) : hidden);
+    inputs.push_back(cell.gru() ? Before(body, cell, hidden, initial, backwards, mask) : hidden);
   }
   if (lbr) inputs.push_back(OfSaved(body, cell, body.In(kNewGate), d, cell.hidden));
-  const Expr mask = Mask(body, cell, body.In(kLengths));
   if (mask) inputs.push_back(mask);
   const auto step = [&](BodyBuilder& inner, std::vector<Expr> v) {
     const Expr carried = v[0], carried_cell = cell.lstm() ? v[1] : Expr{};
@@ -453,7 +455,16 @@ absl::Status RecurrentGradBody(BodyBuilder& body) {
 namespace {
 
 // Inputs of "<Op>WeightGrad".
-enum WeightGradSlot { kWeightX, kWeightY, kGateGradients, kWeightH0, kWeightCells, kWeightGates, kWeightC0 };
+enum WeightGradSlot {
+  kWeightX,
+  kWeightY,
+  kGateGradients,
+  kWeightH0,
+  kWeightCells,
+  kWeightGates,
+  kWeightC0,
+  kWeightLengths
+};
 
 // a^T b over all steps and rows.
 Expr SumOfProducts(BodyBuilder& body, const Cell& cell, Expr a, int64_t m, Expr b, int64_t n) {
@@ -465,7 +476,8 @@ Expr RecurrentWeightGradient(BodyBuilder& body, const Cell& cell, int64_t d, Exp
   const bool backwards = RunsBackwards(body.forward(), d);
   const int64_t n = cell.hidden, width = cell.gates * n;
   const Expr hidden = OfSaved(body, cell, body.In(kWeightY), d, n, cell.batch_first);
-  const Expr before = Before(body, cell, hidden, StateOf(body, cell, body.In(kWeightH0), d), backwards);
+  const Expr mask = Mask(body, cell, body.In(kWeightLengths));
+  const Expr before = Before(body, cell, hidden, StateOf(body, cell, body.In(kWeightH0), d), backwards, mask);
   const Expr recurrent = RecurrentGates(body, cell, gates);
   if (!cell.gru() || cell.linear_before_reset) return SumOfProducts(body, cell, recurrent, width, before, n);
   const Expr reset = Gate(body, OfSaved(body, cell, body.In(kWeightGates), d, width), 1, n);
@@ -478,7 +490,8 @@ Expr PeepholeGradient(BodyBuilder& body, const Cell& cell, int64_t d, Expr gates
   const int64_t n = cell.hidden;
   const Expr cells = OfSaved(body, cell, body.In(kWeightCells), d, n);
   const Expr initial = StateOf(body, cell, body.In(kWeightC0), d);
-  const Expr before = Before(body, cell, cells, initial, RunsBackwards(body.forward(), d));
+  const Expr mask = Mask(body, cell, body.In(kWeightLengths));
+  const Expr before = Before(body, cell, cells, initial, RunsBackwards(body.forward(), d), mask);
   const auto summed = [&](int64_t gate, Expr states) {
     return body.ReduceSum(Gate(body, gates, gate, n) * states, {0, 1}, /*keep_dims=*/false);
   };

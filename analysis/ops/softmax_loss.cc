@@ -2,7 +2,8 @@
 //
 // FLOPs per element: softmax: maximum 1, subtract 1, sum 1, and exp and the division as transcendentals; its gradient
 // y (dY - sum(dY y)) 4. Log-softmax replaces the division by a subtraction. Softmax cross-entropy: log-softmax plus one
-// pick per row; its gradient p - onehot(label), scaled, 3.
+// pick per row; its gradient p - onehot(label), scaled, 3. Guarded softmax, attention's, gives zeros where a row is
+// -inf throughout: one select more.
 
 #include "absl/strings/str_cat.h"
 #include "analysis/ops/bodies.h"
@@ -20,6 +21,13 @@ absl::Status FromOutputGradient(GradientContext& ctx) {
   if (!ctx.Needs(0)) return absl::OkStatus();
   ctx.SetGradient(0, ctx.Emit(absl::StrCat("reusescope::", ctx.node().op.type, "Grad"), {ctx.GO(0), ctx.O(0)},
                               ctx.GradientType(0), ctx.node().attributes));
+  return absl::OkStatus();
+}
+
+absl::Status GuardedSoftmaxGradient(GradientContext& ctx) {  // a row of zeros sends back zeros
+  if (!ctx.Needs(0)) return absl::OkStatus();
+  ctx.SetGradient(
+      0, ctx.Emit("reusescope::SoftmaxGrad", {ctx.GO(0), ctx.O(0)}, ctx.GradientType(0), ctx.node().attributes));
   return absl::OkStatus();
 }
 
@@ -77,6 +85,14 @@ void RegisterSoftmaxLoss(OpRegistry& registry) {
                 .transcendentals = 2,
                 .kernel = SweepKernel,
                 .gradient = FromOutputGradient,
+                .eager_saves = SavesOutput});
+  registry.Add({.domain = kReuseScopeDomain,
+                .type = "GuardedSoftmax",
+                .flops = 4,
+                .transcendentals = 2,
+                .kernel = SweepKernel,
+                .gradient = GuardedSoftmaxGradient,
+                .body = GuardedSoftmaxBody,
                 .eager_saves = SavesOutput});
   registry.Add({.type = "LogSoftmax",
                 .flops = 4,

@@ -1,6 +1,7 @@
 // Gradients of softmax and of the losses.
 
 #include <algorithm>
+#include <limits>
 
 #include "analysis/ops/bodies.h"
 
@@ -36,6 +37,16 @@ Expr RowFactor(BodyBuilder& body, Expr dy, Expr weighted, const Shape& label_sha
 }
 
 }  // namespace
+
+absl::Status GuardedSoftmaxBody(BodyBuilder& body) {
+  const Expr x = body.In(0);
+  const int64_t axis = AxisOf(body.node(), -1, body.node().InType(0).rank());
+  const Expr masked =
+      body.Equal(body.Reduce("ReduceMax", x, {axis}, /*keep_dims=*/true), -std::numeric_limits<double>::infinity());
+  body.Out(0,
+           body.Where(masked, 0.0, body.Op("Softmax", {body.Where(masked, 0.0, x)}, MakeAttributes({{"axis", axis}}))));
+  return absl::OkStatus();
+}
 
 absl::Status SoftmaxGradBody(BodyBuilder& body) {  // dY, Y
   const Expr dy = body.In(0), y = body.In(1);

@@ -132,7 +132,21 @@ TEST(Attention, BackwardCostsTwiceTheForwardProducts) {
 TEST(Attention, RunsTheOperationsOfUnfusedAttention) {
   GraphBuilder b(25);
   const Built built = Build(b, Cases()[0], {b.Input("mask", {16, 16})});
-  EXPECT_THAT(b.OpNames(built.nodes), ElementsAre("Mul", "Transpose", "Mul", "MatMul", "Add", "Softmax", "MatMul"));
+  EXPECT_THAT(b.OpNames(built.nodes),
+              ElementsAre("Mul", "Transpose", "Mul", "MatMul", "Add", "reusescope::GuardedSoftmax", "MatMul"));
+}
+
+TEST(Attention, CausalQueriesStandAtTheEndOfTheKeysThatCount) {
+  GraphBuilder b(25);
+  AttentionCase attention = Cases()[0];
+  attention.attributes = {{"is_causal", 1}};
+  const Built built = Build(b, attention, {kNoValue, kNoValue, kNoValue, b.Input("lengths", Int64({2}))});
+  ExpectSoundLowering(b, built);
+  // key <= length - queries + query, and key < length: two masks, made additive and added.
+  const std::vector<std::string> ops = b.OpNames(built.nodes);
+  EXPECT_EQ(std::count(ops.begin(), ops.end(), "LessOrEqual"), 1);
+  EXPECT_EQ(std::count(ops.begin(), ops.end(), "Less"), 1);
+  EXPECT_EQ(std::count(ops.begin(), ops.end(), "Where"), 2);
 }
 
 TEST(Attention, PackedHeadsAreSplitByViewsAndOneTransposeEach) {

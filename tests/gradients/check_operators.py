@@ -83,6 +83,8 @@ def elementwise():
         case("elementwise", operator, *shapes)
     for bounds in [(doubles(-0.5)[0], doubles(0.7)[0]), (doubles(-0.5)[0],), (None, doubles(0.7)[0])]:
         case("elementwise", "Clip", (4, 5), *bounds)
+    for a, b in [((3, 4), (3, 4)), ((3, 4), (4,))]:
+        case("elementwise", "Mod", a, b, low=0.3, high=3, fmod=1)
     condition = np.array([[True, False, True, True], [False, True, False, True], [True, True, False, False]])
     for a, b in [((3, 4), (3, 4)), ((4,), (3, 1)), ((), (3, 4))]:
         case("elementwise", "Where", condition, a, b)
@@ -108,6 +110,8 @@ def contraction():
                               ("...ij,...jk->...ik", (2, 3, 4), (1, 4, 5)), ("ijk,jil->kl", (3, 4, 2), (4, 3, 5)),
                               ("ij,jk,kl->il", (2, 3), (3, 4), (4, 2)), ("b,bij->bij", (2,), (2, 3, 4))]:
         case("contraction", "Einsum", *shapes, equation=equation)
+    for shape in [(1, 1), (3, 3), (2, 3, 3), (2, 1, 4, 4)]:
+        case("contraction", "Det", shape)
 
 
 def convolution():
@@ -289,15 +293,19 @@ def resampling():
     for mode in ["linear", "cubic"]:
         case("resampling", "Resize", (1, 1, 7, 8), None, None, ints(1, 1, 3, 5), mode=mode, antialias=1, single=True)
         case("resampling", "Resize", (1, 1, 4, 5), None, None, ints(1, 1, 7, 9), mode=mode, exclude_outside=1, single=True)
-    for padding, corners, mode in itertools.product(["zeros", "border", "reflection"], [0, 1], ["linear", "nearest"]):
+    for padding, corners, mode in itertools.product(["zeros", "border", "reflection"], [0, 1], ["linear", "nearest", "cubic"]):
         attributes = dict(padding_mode=padding, align_corners=corners, mode=mode)
         # One of the two at a time: a step along the grid must not cross a pixel's edge.
         for image, grid in [((2, 3, 4, 5), (2, 3, 2, 2)), ((1, 2, 3, 4, 3), (1, 2, 3, 2, 3))]:
+            if mode == "cubic" and len(image) == 5:
+                continue
+            # The evaluator moves cubic samples inside, not each of their pixels.
+            where = dict(runtime="onnxruntime") if mode == "cubic" else dict(single=True)
             places = np.random.default_rng(7).uniform(-1.3, 1.3, grid)
-            case("resampling", "GridSample", image, places, single=True, **attributes)
-            if mode == "linear":
+            case("resampling", "GridSample", image, places, **where, **attributes)
+            if mode != "nearest":
                 pixels = np.random.default_rng(8).uniform(-2, 2, image)
-                case("resampling", "GridSample", pixels, grid, low=-1.3, high=1.3, single=True, step=1e-3, **attributes)
+                case("resampling", "GridSample", pixels, grid, low=-1.3, high=1.3, step=1e-3, **where, **attributes)
     case("resampling", "Col2Im", (1, 8, 6), ints(3, 4), ints(2, 2))
     case("resampling", "Col2Im", (1, 8, 12), ints(5, 5), ints(2, 2), pads=[0, 1, 1, 0], strides=[1, 2], dilations=[2, 1])
 
