@@ -5,6 +5,7 @@
 // Models come from models/; chains are made in memory: n nodes, every second one a matrix product with its own weights.
 
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "analysis/measure/cache.h"
 #include "analysis/pipeline.h"
 #include "analysis/transform/make_executable.h"
+#include "bench/transformer_model.h"
 #include "benchmark/benchmark.h"
 #include "cli/audit.h"
 #include "cli/report.h"
@@ -78,9 +80,7 @@ BENCHMARK(ResolveAndDifferentiate)->Apply(AllModels);
 
 // A file to a file: what `reusescope differentiate --optimizer=adamw` does. Files below opset 18 go through ONNX's
 // version converter.
-void DifferentiateAndWrite(benchmark::State& state) {
-  state.SetLabel(kModels[state.range(0)]);
-  const std::string path = PathOf(state.range(0));
+void DifferentiateFile(benchmark::State& state, const std::string& path) {
   const std::string written = std::filesystem::temp_directory_path() / "analyze_bench.training.onnx";
   int64_t nodes = 0;
   for (auto _ : state) {
@@ -98,7 +98,20 @@ void DifferentiateAndWrite(benchmark::State& state) {
   state.counters["nodes"] = static_cast<double>(nodes);
   std::filesystem::remove(written);
 }
+void DifferentiateAndWrite(benchmark::State& state) {
+  state.SetLabel(kModels[state.range(0)]);
+  DifferentiateFile(state, PathOf(state.range(0)));
+}
 BENCHMARK(DifferentiateAndWrite)->Apply(AllModels);
+
+// The same of a transformer with its weights: nodes of the file, and its opset.
+void DifferentiateTransformer(benchmark::State& state) {
+  const std::string path = std::filesystem::temp_directory_path() / "analyze_bench.transformer.onnx";
+  std::ofstream(path, std::ios::binary) << TransformerModel(state.range(0), state.range(1)).SerializeAsString();
+  DifferentiateFile(state, path);
+  std::filesystem::remove(path);
+}
+BENCHMARK(DifferentiateTransformer)->ArgsProduct({{3'000, 6'000}, {17, 18}})->Unit(benchmark::kMillisecond);
 
 // The tables of a finished graph, one by one.
 class Tables : public benchmark::Fixture {
