@@ -30,13 +30,55 @@ std::vector<NodeId> ForwardNodes(const Graph& graph) {
   return nodes;
 }
 
+int64_t BytesOf(const Value& value) {
+  const int64_t elements = value.type.IsResolved() ? ElementCount(value.type.shape).value_or(0) : 0;
+  return StorageBytes(elements, BitWidth(value.type.dtype)).value_or(0);
+}
+
+// Bytes of the tensors that the nodes make; views make none.
+int64_t BytesMadeBy(const Graph& graph, absl::Span<const NodeId> nodes) {
+  int64_t bytes = 0;
+  for (NodeId id : nodes) {
+    for (ValueId output : graph.node(id).outputs) {
+      if (output == kNoValue || graph.storages[graph.value(output).storage].root != output) continue;
+      bytes += BytesOf(graph.value(output));
+    }
+  }
+  return bytes;
+}
+
+// Outermost blocks. One that makes more than half of all activations would have to be there again as a whole: such a
+// one is taken apart into the blocks nested in it and the runs of nodes between these, and what is outside of blocks
+// into runs as well. So the levels of a U-Net are segments, whose outermost skip connection spans nearly all of it.
 Segments SegmentsOfBlocks(const Graph& graph) {
   const BlockTable table = FindBlocks(graph);
+  const std::vector<NodeId> nodes = ForwardNodes(graph);
+  const int64_t all = BytesMadeBy(graph, nodes);
+  std::vector<bool> apart(table.blocks.size(), false);
+  for (size_t b = 0; b < table.blocks.size(); ++b) {  // a block comes before those nested in it
+    const Block& block = table.blocks[b];
+    const bool reached = block.parent == kNoBlock || apart[block.parent];
+    const bool nests = block.end > static_cast<int32_t>(b) + 1;
+    apart[b] = reached && nests && BytesMadeBy(graph, table.NodesOf(block)) > all / 2;
+  }
+  const bool any_apart = std::find(apart.begin(), apart.end(), true) != apart.end();
   Segments segments(graph.nodes.size(), kNoSegment);
-  for (NodeId id : ForwardNodes(graph)) {
-    int32_t block = table.InnermostOf(id);
-    while (block != kNoBlock && table.blocks[block].parent != kNoBlock) block = table.blocks[block].parent;
-    segments[id] = block == kNoBlock ? kNoSegment : block;
+  auto next_run = static_cast<int32_t>(table.blocks.size());
+  int32_t run_of = kNoBlock - 1;  // the block around the run of nodes that is being walked
+  for (NodeId id : nodes) {
+    const int32_t block = table.InnermostOf(id);
+    int32_t whole = kNoBlock;
+    for (int32_t outer = block; outer != kNoBlock; outer = table.blocks[outer].parent) {
+      if (!apart[outer]) whole = outer;
+    }
+    if (whole != kNoBlock) {
+      segments[id] = whole;
+      run_of = kNoBlock - 1;
+    } else if (any_apart) {
+      if (run_of != block) ++next_run;
+      run_of = block;
+      segments[id] = next_run;
+    }
   }
   return segments;
 }
@@ -79,8 +121,7 @@ std::vector<int64_t> CrossingBytes(const Graph& graph, const std::vector<NodeId>
   for (size_t s = 0; s < graph.storages.size(); ++s) {
     const Value& root = graph.value(graph.storages[s].root);
     if (root.producer == kNoNode || first[s] < 0 || last[s] <= first[s]) continue;
-    const int64_t elements = root.type.IsResolved() ? ElementCount(root.type.shape).value_or(0) : 0;
-    const int64_t bytes = StorageBytes(elements, BitWidth(root.type.dtype)).value_or(0);
+    const int64_t bytes = BytesOf(root);
     change[first[s]] += bytes;
     change[last[s]] -= bytes;
   }

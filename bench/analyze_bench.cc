@@ -78,8 +78,7 @@ void ResolveAndDifferentiate(benchmark::State& state) { BuildUntil(state, Stage:
 BENCHMARK(Resolve)->Apply(AllModels);
 BENCHMARK(ResolveAndDifferentiate)->Apply(AllModels);
 
-// A file to a file: what `reusescope differentiate --optimizer=adamw` does. Files below opset 18 go through ONNX's
-// version converter.
+// A file to a file: what `reusescope differentiate --optimizer=adamw` does. Files below opset 18 are raised.
 void DifferentiateFile(benchmark::State& state, const std::string& path) {
   const std::string written = std::filesystem::temp_directory_path() / "analyze_bench.training.onnx";
   int64_t nodes = 0;

@@ -43,7 +43,7 @@ class Writer {
     for (int64_t value : values) tensor.add_int64_data(value);
     return name;
   }
-  std::string Constant(float value) {
+  std::string Scalar(float value) {
     std::string name = Op("Constant", {});
     ConstantTensor(onnx::TensorProto::FLOAT).add_float_data(value);
     return name;
@@ -88,18 +88,18 @@ class Writer {
   }
 
   std::string RmsNorm(const std::string& x) {
-    std::vector<std::string> operands = {Op("Pow", {x, Constant(2.0f)})};
+    std::vector<std::string> operands = {Op("Pow", {x, Scalar(2.0f)})};
     if (opset_ >= 18) operands.push_back(Constant({-1}));
     const std::string mean = Op("ReduceMean", operands);
     if (opset_ < 18) Ints("axes", {-1});
-    const std::string root = Op("Sqrt", {Op("Add", {mean, Constant(1e-6f)})});
+    const std::string root = Op("Sqrt", {Op("Add", {mean, Scalar(1e-6f)})});
     return Op("Mul", {Weight({kWidth}), Op("Div", {x, root})});
   }
 
   std::string Gelu(const std::string& x) {
-    const std::string erf = Op("Erf", {Op("Div", {x, Constant(std::sqrt(2.0f))})});
-    const std::string product = Op("Mul", {x, Op("Add", {erf, Constant(1.0f)})});
-    return Op("Mul", {product, Constant(0.5f)});
+    const std::string erf = Op("Erf", {Op("Div", {x, Scalar(std::sqrt(2.0f))})});
+    const std::string product = Op("Mul", {x, Op("Add", {erf, Scalar(1.0f)})});
+    return Op("Mul", {product, Scalar(0.5f)});
   }
 
   std::string Attention(const std::string& x) {
@@ -108,7 +108,7 @@ class Writer {
     };
     const std::string q = heads({0, 2, 1, 3}), k = heads({0, 2, 3, 1}), v = heads({0, 2, 1, 3});
     const float scale = std::sqrt(static_cast<float>(kHeads) / static_cast<float>(kWidth));
-    const std::string scores = Op("Mul", {Op("MatMul", {q, k}), Constant(scale)});
+    const std::string scores = Op("Mul", {Op("MatMul", {q, k}), Scalar(scale)});
     const std::string weights = Op("Softmax", {scores});
     Int("axis", -1);
     const std::string mixed = Transpose(Op("MatMul", {weights, v}), {0, 2, 1, 3});

@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "analysis/ir/status_util.h"
 #include "analysis/step_at_batch.h"
+#include "cli/options.h"
 #include "cli/units.h"
 #include "importer/load_model.h"
 
@@ -38,8 +39,10 @@ class Auditor {
       most_memory = std::max(most_memory, AvailableMemoryBytes(device).value_or(0));
     }
     for (const WeightedModel& model : models_) {
+      RS_ASSIGN_OR_RETURN(const Model loaded, LoadModel(model.path));
+      RS_ASSIGN_OR_RETURN(AnalysisOptions analysis, OptionsFor(loaded, options_.analysis, options_.given));
       RS_ASSIGN_OR_RETURN(StepAtBatch step, StepAtBatch::Make([path = model.path] { return LoadModel(path); },
-                                                              options_.analysis, most_memory));
+                                                              std::move(analysis), most_memory));
       steps_.push_back(std::move(step));
     }
     return absl::OkStatus();

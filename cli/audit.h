@@ -48,6 +48,7 @@ struct Price {
 
 struct AuditOptions {
   AnalysisOptions analysis;               // its batch and precision are not used
+  std::vector<std::string> given;         // of these, as flags (cli/options.h)
   std::vector<PrecisionMode> precisions;  // to consider
   std::optional<int64_t> batch;           // of a device; the largest otherwise
   double samples = 1e6;

@@ -244,6 +244,7 @@ void AddAuditCommand(CLI::App& app, Action& action) {
   AddCommonOptions(*audit, command->color);
   audit->callback([command, audit, &action] {
     command->one_precision = audit->count("--precision") > 0;
+    command->options.given = GivenArguments(*audit, {"batch"});
     action = [command] { return RunAudit(*command); };
   });
 }

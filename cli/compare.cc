@@ -208,7 +208,8 @@ absl::StatusOr<Comparison> Compare(const CompareOptions& options) {
   std::vector<Report> firsts;  // of each model, at the first point
   for (size_t m = 0; m < options.models.size(); ++m) {
     for (const auto& point : points) {
-      AnalysisOptions analysis_options = options.analysis;
+      RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.models[m]));
+      RS_ASSIGN_OR_RETURN(AnalysisOptions analysis_options, OptionsFor(model, options.analysis, options.given));
       CompareColumn column{.model = m};
       std::string at;
       for (const auto& [dimension, size] : point) {
@@ -219,7 +220,6 @@ absl::StatusOr<Comparison> Compare(const CompareOptions& options) {
         }
         absl::StrAppend(&at, " ", dimension, "=", size);
       }
-      RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.models[m]));
       RS_ASSIGN_OR_RETURN(const Analysis analysis, Analyze(std::move(model), analysis_options));
       // One model at several sizes needs no name.
       const bool sizes_alone = options.models.size() == 1 && !at.empty();

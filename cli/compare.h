@@ -99,6 +99,7 @@ struct Comparison {
 struct CompareOptions {
   std::vector<std::string> models;
   AnalysisOptions analysis;
+  std::vector<std::string> given;  // of these, as flags (cli/options.h)
   std::vector<Hardware> devices;
   std::vector<Sweep> sweeps;  // every combination
   std::vector<Bar> bars;

@@ -117,7 +117,8 @@ void AddCompareCommand(CLI::App& app, Action& action) {
       ->group("Output");
   AddOutputFileOption(*compare, command->output);
   AddCommonOptions(*compare, command->color);
-  compare->callback([command, &action] {
+  compare->callback([command, compare, &action] {
+    command->options.given = GivenArguments(*compare);
     command->options.devices = ChosenDevices(command->choice);
     action = [command] { return RunCompare(*command); };
   });

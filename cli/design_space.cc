@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
+#include "cli/options.h"
 #include "importer/load_model.h"
 
 namespace reusescope::cli {
@@ -141,7 +142,7 @@ absl::StatusOr<Step> AnalyzeStep(const std::string& model, const DesignSweepOpti
   step.throughputs = options.axes.throughputs_flops_per_second;
   if (step.throughputs.empty()) step.throughputs = {step.device.matrix_flops_per_second};
   RS_ASSIGN_OR_RETURN(Model loaded, LoadModel(model));
-  AnalysisOptions analysis = options.analysis;
+  RS_ASSIGN_OR_RETURN(AnalysisOptions analysis, OptionsFor(loaded, options.analysis, options.given));
   analysis.shapes.batch = batch;
   analysis.precision = precision;
   RS_ASSIGN_OR_RETURN(step.analysis, Analyze(std::move(loaded), analysis));
@@ -256,6 +257,11 @@ absl::StatusOr<DesignSpace> SweepDesigns(const std::string& model, const DesignS
   const double fraction = options.bare_peak ? 1 : options.base.achievable_bandwidth_fraction.value_or(1);
   const double bandwidth = options.base.memory_bandwidth_bytes_per_second * fraction;
   if (options.axes.bandwidths_bytes_per_second.empty()) options.axes.bandwidths_bytes_per_second = {bandwidth};
+  if (options.batches.empty()) {
+    RS_ASSIGN_OR_RETURN(const Model loaded, LoadModel(model));
+    RS_ASSIGN_OR_RETURN(const AnalysisOptions analysis, OptionsFor(loaded, options.analysis, options.given));
+    options.batches = {analysis.shapes.batch.value_or(1)};
+  }
   DesignSpace space{
       .model = model, .base = options.base, .base_bandwidth_bytes_per_second = bandwidth, .axes = options.axes};
   RS_RETURN_IF_ERROR(CheckSize(options, space.points_in_all));

@@ -55,11 +55,12 @@ struct DesignAxes {
 };
 
 struct DesignSweepOptions {
-  AnalysisOptions analysis;  // its batch and precision are not used
-  Hardware base;             // what an axis that is empty is taken from, and how units stand to each other
+  AnalysisOptions analysis;        // its batch and precision are not used
+  std::vector<std::string> given;  // of these, as flags (cli/options.h)
+  Hardware base;                   // what an axis that is empty is taken from, and how units stand to each other
   DesignAxes axes;
   std::vector<Policy> policies = {Policy::kManaged};
-  std::vector<int64_t> batches = {1};
+  std::vector<int64_t> batches;  // empty: the one that a training graph was written for, else 1
   std::vector<PrecisionMode> precisions = {PrecisionMode::kFp32};
   std::optional<CostWeights> weights;
   bool bare_peak = false;

@@ -82,8 +82,10 @@ constexpr Term kGlossary[] = {
      "", "table: model; JSON: model.parameters"},
     {"accumulate", Topic::kTraining, "accumulation,micro-batch,micro-batches",
      "Gradients of N micro-batches are added up in a state of each parameter's size, and one update applies to their "
-     "mean. The step that is analysed is the last of the N, in which the update runs.",
-     "seed = 1 / N", "option: --accumulate; JSON: settings.accumulate"},
+     "mean. Reuse, memory and kernels are those of the last of the N, in which the update runs; the whole step is so "
+     "many "
+     "times forward and backward, and one update.",
+     "seed = 1 / N", "table: the step; option: --accumulate; JSON: settings.accumulate, totals.optimizer_step"},
     {"clip-norm", Topic::kTraining, "clipping,gradient-clipping",
      "Gradients are scaled down so that their norm over all parameters is at most X: a pass that reads them all, one "
      "that "

@@ -311,10 +311,11 @@ std::string NameOf(const std::string& argument) { return argument.substr(0, argu
 
 }  // namespace
 
-std::vector<std::string> GivenArguments(const CLI::App& command) {
+std::vector<std::string> GivenArguments(const CLI::App& command, std::initializer_list<absl::string_view> own) {
   std::vector<std::string> arguments;
   for (const CLI::Option* option : command.get_options()) {
     if (option->get_lnames().empty()) continue;
+    if (std::find(own.begin(), own.end(), option->get_lnames()[0]) != own.end()) continue;
     for (const std::string& value : option->results()) {
       arguments.push_back(absl::StrCat("--", option->get_lnames()[0], "=", value));
     }
@@ -334,18 +335,19 @@ std::vector<std::string> AnalysisArguments(const std::vector<std::string>& argum
   return known;
 }
 
-absl::StatusOr<AnalysisOptions> OptionsFor(const Model& model, const WorkloadOptions& workload) {
-  if (model.arguments.empty()) return workload.analysis;
-  std::vector<std::string> arguments = AnalysisArguments(workload.given);
-  std::set<std::string> given;
-  for (const std::string& argument : arguments) given.insert(NameOf(argument));
+absl::StatusOr<AnalysisOptions> OptionsFor(const Model& model, const AnalysisOptions& analysis,
+                                           const std::vector<std::string>& given) {
+  if (model.arguments.empty()) return analysis;
+  std::vector<std::string> arguments = AnalysisArguments(given);
+  std::set<std::string> names;
+  for (const std::string& argument : arguments) names.insert(NameOf(argument));
   for (const std::string& argument : model.arguments) {
-    if (!given.contains(NameOf(argument))) arguments.push_back(argument);
+    if (!names.contains(NameOf(argument))) arguments.push_back(argument);
   }
   CLI::App app;
-  AnalysisOptions analysis;
-  AddBatchOption(app, analysis);
-  AddAnalysisOptions(app, analysis);
+  AnalysisOptions both;
+  AddBatchOption(app, both);
+  AddAnalysisOptions(app, both);
   try {
     std::reverse(arguments.begin(), arguments.end());  // as CLI11 takes them
     app.parse(arguments);
@@ -353,8 +355,8 @@ absl::StatusOr<AnalysisOptions> OptionsFor(const Model& model, const WorkloadOpt
     return absl::InvalidArgumentError(absl::StrCat(model.file, ": found flags in its metadata that are none: ",
                                                    Printable(error.what()), "; expected those of an analysis"));
   }
-  analysis.shapes.assume = workload.analysis.shapes.assume;
-  return analysis;
+  both.shapes.assume = analysis.shapes.assume;
+  return both;
 }
 
 void AddOutputFileOption(CLI::App& command, std::string& output) {

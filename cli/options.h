@@ -66,13 +66,19 @@ void AddOptimizerSettings(CLI::App& command, AnalysisOptions& analysis);
 // The words of --optimizer and what they mean.
 std::vector<std::pair<std::string, Optimizer>> OptimizerChoices();
 
-// The options of a command that were given, as "--name=value". REQUIRES: the command line is parsed.
-std::vector<std::string> GivenArguments(const CLI::App& command);
+// The options of a command that were given, as "--name=value", but `own`, which mean something else to it. REQUIRES:
+// the command line is parsed.
+std::vector<std::string> GivenArguments(const CLI::App& command, std::initializer_list<absl::string_view> own = {});
 // Of these, the ones that AddAnalysisOptions and AddBatchOption know.
 std::vector<std::string> AnalysisArguments(const std::vector<std::string>& arguments);
 // The options of an analysis of `model`: those that a training graph was written with (Model::arguments), and over them
-// those that were given. kInvalidArgument where the file holds flags that are none.
-absl::StatusOr<AnalysisOptions> OptionsFor(const Model& model, const WorkloadOptions& workload);
+// those that were given (GivenArguments), which `analysis` holds. kInvalidArgument where the file holds flags that are
+// none.
+absl::StatusOr<AnalysisOptions> OptionsFor(const Model& model, const AnalysisOptions& analysis,
+                                           const std::vector<std::string>& given);
+inline absl::StatusOr<AnalysisOptions> OptionsFor(const Model& model, const WorkloadOptions& workload) {
+  return OptionsFor(model, workload.analysis, workload.given);
+}
 
 // --color=auto|always|never, and the help flag.
 void AddCommonOptions(CLI::App& command, ColorMode& color);

@@ -322,6 +322,21 @@ void AddWork(const Analysis& analysis, std::optional<int> listed_layers, Report&
   }
 }
 
+// N micro-batches run forward, recomputation and backward, with the addition to the accumulated gradients; one update.
+absl::Status AddOptimizerStep(Report& report) {
+  const int64_t micro_batches = report.settings.gradients.accumulate;
+  if (micro_batches <= 1) return absl::OkStatus();
+  for (int64_t count : {report.step.flops, report.step.bytes, report.step.transcendentals}) {
+    if (CheckedMultiply(count, micro_batches)) continue;
+    return absl::OutOfRangeError(absl::StrCat("--accumulate: ", micro_batches, " times ", count, " exceeds int64"));
+  }
+  Work& all = report.optimizer_step.emplace();
+  for (int p = 0; p < kNumPhases; ++p) {
+    all.Add(report.phases[p], static_cast<Phase>(p) == Phase::kUpdate ? 1 : micro_batches);
+  }
+  return absl::OkStatus();
+}
+
 std::vector<BlockRow> MakeBlocks(const BlockTable& table) {
   std::vector<BlockRow> rows;
   for (const BlockGroup& group : table.groups) {
@@ -384,18 +399,18 @@ absl::StatusOr<DeviceSection> MakeDevice(const Analysis& analysis, const Hardwar
 
 }  // namespace
 
-void Work::Add(const Work& other) {
-  kernels += other.kernels;
-  macs += other.macs;
-  flops += other.flops;
-  contraction_flops += other.contraction_flops;
-  transcendentals += other.transcendentals;
-  bytes += other.bytes;
+void Work::Add(const Work& other, int64_t times) {
+  kernels += times * other.kernels;
+  macs += times * other.macs;
+  flops += times * other.flops;
+  contraction_flops += times * other.contraction_flops;
+  transcendentals += times * other.transcendentals;
+  bytes += times * other.bytes;
   seconds.resize(std::max(seconds.size(), other.seconds.size()));
   memory_bound_seconds.resize(seconds.size());
   for (size_t d = 0; d < other.seconds.size(); ++d) {
-    seconds[d] += other.seconds[d];
-    memory_bound_seconds[d] += other.memory_bound_seconds[d];
+    seconds[d] += static_cast<double>(times) * other.seconds[d];
+    memory_bound_seconds[d] += static_cast<double>(times) * other.memory_bound_seconds[d];
   }
 }
 
@@ -416,6 +431,7 @@ absl::StatusOr<Report> MakeReport(const Analysis& analysis, const std::vector<Ha
     report.devices.push_back(std::move(device));
   }
   AddWork(analysis, options.listed_layers, report);
+  RS_RETURN_IF_ERROR(AddOptimizerStep(report));
   report.blocks = MakeBlocks(analysis.blocks);
   report.curve = MakeCurve(analysis.lru, analysis.managed, report.devices, options.extra_capacities);
   report.scopes = MakeScopes(analysis.reuse, report.curve);

@@ -65,7 +65,7 @@ struct Work {
   absl::InlinedVector<double, 2> memory_bound_seconds;
 
   double intensity() const { return bytes > 0 ? static_cast<double>(flops) / static_cast<double>(bytes) : 0; }
-  void Add(const Work& other);
+  void Add(const Work& other, int64_t times = 1);
 };
 
 struct LayerTime {
@@ -147,9 +147,10 @@ struct Report {
   std::vector<std::string> notes;
   Coverage coverage;
   std::array<Work, kNumPhases> phases;
-  Work step;
-  std::vector<LayerRow> layers;  // schedule order; all, or those of ReportOptions::listed_layers
-  std::vector<GroupRow> groups;  // in the order in which the model runs them; the update step last
+  Work step;                           // where gradients accumulate: the last micro-batch, in which the update runs
+  std::optional<Work> optimizer_step;  // where gradients accumulate: all micro-batches, and one update
+  std::vector<LayerRow> layers;        // schedule order; all, or those of ReportOptions::listed_layers
+  std::vector<GroupRow> groups;        // in the order in which the model runs them; the update step last
   std::vector<BlockRow> blocks;
   std::vector<ScopeRow> scopes;
   std::vector<CurveRow> curve;  // capacities ascending from 0

@@ -229,7 +229,10 @@ void AddSweepCommand(CLI::App& app, Action& action) {
       ->group("Output");
   AddOutputFileOption(*sweep, command->output);
   AddCommonOptions(*sweep, command->color);
-  sweep->callback([command, &action] { action = [command] { return RunSweep(*command); }; });
+  sweep->callback([command, sweep, &action] {
+    command->options.given = GivenArguments(*sweep, {"batch", "precision"});
+    action = [command] { return RunSweep(*command); };
+  });
 }
 
 }  // namespace reusescope::cli

@@ -14,6 +14,7 @@ namespace {
 
 std::string StepName(const Report& report) {
   const std::string samples = FormatPlural(report.settings.batch, "sample");
+  if (report.optimizer_step.has_value()) return absl::StrCat("the last micro-batch, of ", samples, ",");
   return report.settings.mode == "training" ? absl::StrCat("a step of ", samples)
                                             : absl::StrCat("inference of ", samples);
 }
@@ -57,8 +58,12 @@ std::string HelpSentence(const DeviceSection& device) {
 
 std::vector<std::string> Verdict(const Report& report) {
   std::vector<std::string> sentences;
-  for (const DeviceSection& device : report.devices) {
+  for (size_t d = 0; d < report.devices.size(); ++d) {
+    const DeviceSection& device = report.devices[d];
     sentences.push_back(absl::StrCat(TimeSentence(report, device), " ", HelpSentence(device)));
+    if (!report.optimizer_step.has_value()) continue;
+    absl::StrAppend(&sentences.back(), " All ", report.settings.gradients.accumulate, " micro-batches with one update ",
+                    "take ", FormatSeconds(report.optimizer_step->seconds[d]), ".");
   }
   if (sentences.empty()) {
     sentences.push_back(absl::StrCat(

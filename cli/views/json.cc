@@ -93,6 +93,7 @@ Json TotalsJson(const Report& report) {
     out[std::string(PhaseName(static_cast<Phase>(p)))] = WorkJson(report.phases[p]);
   }
   out["step"] = WorkJson(report.step);
+  if (report.optimizer_step.has_value()) out["optimizer_step"] = WorkJson(*report.optimizer_step);
   return out;
 }
 

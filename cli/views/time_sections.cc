@@ -171,7 +171,11 @@ Section StepSection(const Report& report) {
     part.rows.push_back(PhaseRow(report, PhaseCell(static_cast<Phase>(p)), report.phases[p]));
   }
   part.rows.emplace_back();
-  part.rows.push_back(PhaseRow(report, "step", report.step));
+  part.rows.push_back(PhaseRow(report, report.optimizer_step ? "last micro-batch" : "step", report.step));
+  if (report.optimizer_step.has_value()) {
+    const std::string name = absl::StrCat(report.settings.gradients.accumulate, " micro-batches");
+    part.rows.push_back(PhaseRow(report, name, *report.optimizer_step));
+  }
   section.parts.push_back(std::move(part));
   return section;
 }

@@ -68,6 +68,29 @@ TEST(ReportTest, EqualBlocksAreFoldedIntoOneRow) {
   EXPECT_EQ(blocks[0]->work.macs, 3 * 3 * (4 * 16 * 8 * 8 * 16 * 3 * 3));
 }
 
+// N micro-batches are N times forward and backward, which adds to what is accumulated, and one update.
+TEST(ReportTest, AccumulationMultipliesEverythingButTheUpdate) {
+  constexpr int64_t kMicroBatches = 4, kParameters = 4 * 16 * 16 * 3 * 3 + 16 * 10;
+  AnalysisOptions options{.shapes = {.batch = 2}};
+  const Report one = ReportOf(kThreeBlocks, options, {Device(kSlowMemory)});
+  EXPECT_FALSE(one.optimizer_step.has_value());
+  options.gradients.accumulate = kMicroBatches;
+  const Report last = ReportOf(kThreeBlocks, options, {Device(kSlowMemory)});
+  ASSERT_TRUE(last.optimizer_step.has_value());
+  const Work& update = one.phases[static_cast<int>(Phase::kUpdate)];
+  // One addition for each parameter; both operands read, the sum written.
+  EXPECT_EQ(last.step.flops, one.step.flops + kParameters);
+  EXPECT_EQ(last.step.bytes, one.step.bytes + 3 * 4 * kParameters);
+  EXPECT_EQ(last.optimizer_step->flops, kMicroBatches * (one.step.flops - update.flops + kParameters) + update.flops);
+  EXPECT_EQ(last.optimizer_step->bytes,
+            kMicroBatches * (one.step.bytes - update.bytes + 3 * 4 * kParameters) + update.bytes);
+  EXPECT_NEAR(last.optimizer_step->seconds[0],
+              kMicroBatches * (last.step.seconds[0] - update.seconds[0]) + update.seconds[0], 1e-12);
+  EXPECT_THAT(Verdict(last)[0], HasSubstr("All 4 micro-batches with one update take"));
+  const nlohmann::json json = nlohmann::json::parse(RenderJson(last));
+  EXPECT_EQ(json["totals"]["optimizer_step"]["flops"], last.optimizer_step->flops);
+}
+
 // What every module path begins with is a wrapper of the export; the parts are one level below it.
 TEST(ReportTest, PartsAreNamedBelowWhatAllModulesShare) {
   Model model = ParseOnnxText(R"(g (float[4,16] x) => (float[4,10] y) <float[16,16] w0, float[16,10] w1> {

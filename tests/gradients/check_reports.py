@@ -3,7 +3,7 @@
     check_reports.py REUSESCOPE FOLDER ...
 
 The reports must be equal but for the file's name and the note that says what the file is, whatever the training graph was
-written with. Flags given to `analyze` win over those.
+written with. Flags given to `analyze` win over those. So must `compare`, `audit` and `sweep`.
 """
 
 import json
@@ -56,6 +56,37 @@ def check(program, model, flags, folder):
             raise AssertionError(f"reports differ in {differing}")
 
 
+OTHERS = {
+    "compare": ["--hardware=a100-sxm-80gb"],
+    "audit": ["--devices=a100*,v100*", "--precision=fp32"],
+    "sweep": ["--capacity=1MiB,64MiB", "--bandwidth=1TB/s,2TB/s", "--policy=lru"],
+}
+MARK = "a training graph by 'reusescope differentiate"
+
+
+def without_mark(value):
+    """The JSON without the notes that say what the file is, and without the path of the file."""
+    if isinstance(value, dict):
+        return {key: without_mark(each) for key, each in value.items() if not (key == "model" and isinstance(each, str))}
+    if isinstance(value, list):
+        return [without_mark(each) for each in value if not (isinstance(each, str) and MARK in each)]
+    return value
+
+
+def check_others(program, model, flags, folder):
+    written = os.path.join(folder, os.path.basename(model))  # columns and rows are called after the file
+    run(program, "differentiate", model, "-o", written, *flags)
+    same = [] if any(flag.startswith("--loss=") for flag in flags) else ["--loss=none"]
+    for command, given in OTHERS.items():
+        kept = [flag for flag in flags + same if command != "audit" or not flag.startswith("--batch")]
+        expected, found = (run(program, command, path, "--format=json", *given, *extra)
+                           for path, extra in [(model, kept), (written, [])])
+        if MARK in expected or MARK not in found:
+            raise AssertionError(f"{command}: no note that says what the file is")
+        if without_mark(json.loads(expected)) != without_mark(json.loads(found)):
+            raise AssertionError(f"{command}: the reports differ")
+
+
 def main():
     program, folders = sys.argv[1], sys.argv[2:]
     failures = 0
@@ -65,6 +96,7 @@ def main():
             for flags in cases:
                 try:
                     check(program, model, flags, scratch)
+                    check_others(program, model, flags, scratch)
                     print(f"ok   {name:26} {' '.join(flags)}")
                 except Exception as error:
                     failures += 1
