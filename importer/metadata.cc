@@ -103,10 +103,10 @@ InitializerClass ClassifyInitializer(const InitializerMetadata& metadata, absl::
       const bool parameter = IsFloatingPoint(dtype) && !IsStateOfNormalization(sources->front());
       return {parameter ? ValueKind::kParameter : ValueKind::kBuffer, KindEvidence::kMetadata, sources->front()};
     }
-    // One name without a dot is a parameter of the outermost module or anything else: its role in the graph decides.
-    // Of the exporter's own intermediate values ("val_43") it is said.
+    // One name without a dot is a tensor of the outermost module or an operator's result: the role in the graph
+    // decides. Of the exporter's own intermediate values ("val_43") it is said.
     if (sources.has_value() && sources->size() == 1 && !absl::StartsWith(sources->front(), "val_")) {
-      return {ValueKind::kConstant, KindEvidence::kNone, ""};
+      return {ValueKind::kConstant, KindEvidence::kNone, sources->front()};
     }
     // Made of one parameter and of constants alone, a position table of which rows are taken, say: trained as it is.
     const std::string parameter = sources.has_value() ? SoleParameter(*sources) : "";

@@ -232,7 +232,8 @@ bool Finder::IsWeightOperand(NodeId reader, ValueId id) const {
     const bool looked_up = node.inputs.size() == 2 && node.inputs[0] == id &&
                            graph_.literal(node.inputs[1]) == nullptr &&
                            IsInteger(graph_.value(node.inputs[1]).type.dtype);
-    return looked_up && graph_.value(id).type.rank() == 2;
+    const bool named = !graph_.value(id).original_name.empty();
+    return looked_up && (graph_.value(id).type.rank() == 2 || named);
   }
   return true;  // scales of normalizations, weights of recurrences: operands with gradients that nothing else is
 }
@@ -255,7 +256,9 @@ bool Finder::IsTakenAsWeight(ValueId id, int& readers_left) const {
 bool Finder::IsWeight(ValueId id) const {
   const Value& value = graph_.value(id);
   const Literal* literal = graph_.literal(id);
-  if (IsBufferName(value.name) || LooksLikeMask(literal)) return false;
+  // The name that the model has for it, where the exporter gave a folded tensor one of its own.
+  const std::string& name = value.original_name.empty() ? value.name : value.original_name;
+  if (IsBufferName(name) || LooksLikeMask(literal)) return false;
   // Exporters write the scale 1 and shift 0 of a norm without parameters as Constant nodes; a zero initial state of a
   // recurrence so too, or stored under a name of their own.
   if (value.producer != kNoNode && IsUniform(literal)) return false;
@@ -395,7 +398,11 @@ void Finder::TieNamedCopies() {
     const Value& copy = graph_.value(id);
     const auto found = by_name.find(copy.original_name);
     const bool known = static_cast<size_t>(id) < differentiable_.size() && !uses_.of(id).empty();
-    if (!known || copy.evidence == KindEvidence::kNone || found == by_name.end() || found->second == id) continue;
+    if (!known || found == by_name.end() || found->second == id) continue;
+    // The file says it of the copy, or of the table under whose name it says so.
+    const bool told =
+        copy.evidence != KindEvidence::kNone || graph_.value(found->second).evidence != KindEvidence::kNone;
+    if (!told) continue;
     const Shape& table = graph_.value(found->second).type.shape;
     const Shape transposed(table.rbegin(), table.rend());
     if (table.size() == 2 && table[0] != table[1] && copy.type.shape == transposed) Tie(id, found->second);
@@ -418,7 +425,8 @@ void Finder::TieTransposedCopies() {
     if (rows == columns || readers.empty()) continue;
     const OpSemantics* semantics = SemanticsOf(graph_.node(readers[0]));
     if (semantics == nullptr) continue;
-    const bool nameless = value.original_name.empty() && IsAnonymous(value.name);
+    const bool nameless =
+        IsAnonymous(value.name) && (value.original_name.empty() || value.evidence == KindEvidence::kNone);
     if (nameless && semantics->contraction && readers.size() == 1) by_shape[{columns, rows}].copies.push_back(id);
     if (!nameless && semantics->kernel == CopyKernel) by_shape[{rows, columns}].tables.push_back(id);
   }

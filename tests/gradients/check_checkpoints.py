@@ -4,7 +4,10 @@ the gradients of a graph that recomputes against those of the graph that keeps e
     check_checkpoints.py REUSESCOPE checkpoints/*.onnx
 
 The truths are make_checkpoints.py's. Saved bytes, the model's inputs apart, and recomputed FLOPs of contractions must be
-equal; what is alive of recomputed tensors at once must not exceed what PyTorch's largest part saves. Gradients and
+equal; what is alive of recomputed tensors at once must not exceed what PyTorch's largest part saves. The peak of what the
+step makes (activations and gradients) must lie within a tenth below PyTorch's: equal where only needed tensors are kept, as in a
+ResNet without checkpoints; below where PyTorch keeps what backward does not need (scaled copies inside attention) or computes
+the rest of a part again when nothing asks for it any more. Gradients and
 running statistics are compared in onnxruntime with equal dropout seeds: bit for bit but for rounding.
 """
 
@@ -21,6 +24,8 @@ from check_models import differentiate, run_onnxruntime
 
 # A chain has no blocks, and every value in it is read by the next kernel.
 NOTHING_TO_DO = {"chain.onnx": ("blocks", "every=1")}
+MADE = ("activation_bytes", "recomputed_bytes", "gradient_bytes", "parameter_gradient_bytes")
+LEAST_OF_PEAK = 0.9
 POLICIES = ("blocks", "every=4", "every=1", "sqrt", r"parts\.\d+")
 
 
@@ -46,7 +51,11 @@ def check_analysis(program, model, truth):
                     if layer["phase"] != "recompute")  # what is alive only between recomputed kernels is not saved
         if alive > row["largest_part_bytes"]:
             raise AssertionError(f"{policy}: {alive} recomputed bytes at once, PyTorch {row['largest_part_bytes']}")
-        print(f"ok   {os.path.basename(model):18} {policy:12} saved {found['saved_bytes']}, "
+        peak = max(sum(sample[kind] for kind in MADE) for sample, layer in zip(memory["timeline"], report["layers"])
+                   if layer["phase"] != "update")
+        if not LEAST_OF_PEAK * row["peak_bytes"] <= peak <= row["peak_bytes"]:
+            raise AssertionError(f"{policy}: peak of {peak} bytes, PyTorch's is {row['peak_bytes']}")
+        print(f"ok   {os.path.basename(model):18} {policy:12} peak {peak / row['peak_bytes']:.3f} of PyTorch's, saved {found['saved_bytes']}, "
               f"recomputed FLOPs {found['recomputed_flops']}, alive at once {alive}")
 
 

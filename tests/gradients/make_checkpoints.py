@@ -5,8 +5,9 @@
 Small models of which some parts run under torch.utils.checkpoint (without reentrance), exported without it. Beside each
 .onnx a .json, by --checkpoint policy: `saved_bytes` (what autograd keeps between forward and backward, each storage
 once, parameters apart; `saved_input_bytes` of it are the model's own inputs), `recomputed_flops` (contractions that
-backward runs beyond those of a run without checkpoints) and `largest_part_bytes` (what the largest part saves when it is
-run again, beyond what it was given).
+backward runs beyond those of a run without checkpoints), `largest_part_bytes` (what the largest part saves when it is
+run again, beyond what it was given) and `peak_bytes` (of all storages that operators make in forward and backward, the
+most that are alive at once, looked at after each operator).
 """
 
 import json
@@ -16,6 +17,9 @@ import warnings
 
 import torch
 import torch.nn as nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -123,6 +127,25 @@ class Saved:
                    if key not in self.skip and (only is None or key in only))
 
 
+class Live(TorchDispatchMode):
+    """Bytes of the storages that operators make meanwhile, as long as anything holds them."""
+
+    def __init__(self, known):
+        super().__init__()
+        self.known = {t.untyped_storage()._cdata for t in known}
+        self.storages, self.peak = {}, 0
+
+    def __torch_dispatch__(self, operator, types, arguments=(), options=None):
+        results = operator(*arguments, **(options or {}))
+        for t in tree_leaves(results):
+            if isinstance(t, torch.Tensor) and t.untyped_storage()._cdata not in self.known:
+                storage = t.untyped_storage()
+                self.storages[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
+        self.storages = {key: entry for key, entry in self.storages.items() if not entry[0].expired()}
+        self.peak = max(self.peak, sum(size for _, size in self.storages.values()))
+        return results
+
+
 def under_checkpoints(model):
     for part in model.parts:
         forward = part.forward
@@ -150,9 +173,15 @@ def measure(make, shape, together):
     with FlopCounterMode(display=False) as flops:
         out = model(x)
         out.backward(torch.ones_like(out))
+    for parameter in model.parameters():
+        parameter.grad = None
+    del out
+    seed = torch.ones_like(model(x))
+    with Live([*model.parameters(), *model.buffers(), x, seed]) as live:
+        model(x).backward(seed)
     own = {x.untyped_storage().data_ptr()}
     return {"saved_bytes": saved.bytes() - saved.bytes(own), "saved_input_bytes": saved.bytes(own),
-            "flops": flops.get_total_flops(), "largest_part_bytes": largest}
+            "flops": flops.get_total_flops(), "largest_part_bytes": largest, "peak_bytes": live.peak}
 
 
 def main():

@@ -20,6 +20,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from onnx import numpy_helper
 
+import torch_blocks
 import torch_models
 
 warnings.filterwarnings("ignore")
@@ -211,7 +212,7 @@ MODELS = {  # name: make, inputs, exporters
     "grid_sample": (lambda: Fn(lambda s, x, g: F.grid_sample(s.c(x), torch.tanh(g * s.w), align_corners=False),
                                c=nn.Conv2d(4, 3, 1), w=T(2)), lambda: (T(2, 4, 5, 6), T(2, 3, 4, 2)), BOTH),
 }
-MODELS |= torch_models.models(Fn)
+MODELS |= torch_models.models(Fn) | torch_blocks.models(Fn)
 # Indices that models keep as buffers.
 BUFFERS = {"indexing": {"i": torch.tensor([[[3], [0], [3], [5]]])}}
 

@@ -62,7 +62,7 @@ TEST(ClassifyInitializerTest, GoesByMetadataAndElseLeavesTheDecisionOpen) {
       {{"", "['a.weight']"}, "val_5", DType::kInt8, ValueKind::kBuffer, kMetadata, "a.weight"},
       {{"", "['bn.running_var']"}, "val_5", DType::kFloat32, ValueKind::kBuffer, kMetadata, "bn.running_var"},
       {{"", "['val_43']"}, "val_44", DType::kFloat32, ValueKind::kConstant, kMetadata, ""},
-      {{"", "['p']"}, "val_1", DType::kFloat32, ValueKind::kConstant, kNone, ""},
+      {{"", "['p']"}, "val_1", DType::kFloat32, ValueKind::kConstant, kNone, "p"},
       {{"", "['a.weight', 'val_6']"}, "val_7", DType::kFloat32, ValueKind::kParameter, kMetadata, "a.weight"},
       {{"", "['a.weight', 'b.weight']"}, "val_7", DType::kFloat32, ValueKind::kParameter, kMetadata, ""},
       {{"", "['a.weight', 'b.table']"}, "val_7", DType::kFloat32, ValueKind::kConstant, kMetadata, ""},
