@@ -67,7 +67,7 @@ MARK = "a training graph by 'reusescope differentiate"
 def without_mark(value):
     """The JSON without the notes that say what the file is, and without the path of the file."""
     if isinstance(value, dict):
-        return {key: without_mark(each) for key, each in value.items() if not (key == "model" and isinstance(each, str))}
+        return {key: without_mark(each) for key, each in value.items() if not (key in ("model", "file") and isinstance(each, str))}
     if isinstance(value, list):
         return [without_mark(each) for each in value if not (isinstance(each, str) and MARK in each)]
     return value
