@@ -24,7 +24,7 @@
 namespace reusescope {
 namespace {
 
-constexpr absl::string_view kInferenceOnly = "a kernel of inference; nobody has described its gradient";
+constexpr absl::string_view kInferenceOnly = "a kernel of inference; no rule for its gradient yet";
 
 int64_t Heads(const OpContext& ctx, absl::string_view name = "num_heads") {
   return std::max<int64_t>(ctx.attributes().Int(name, 1), 1);

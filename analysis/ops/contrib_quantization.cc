@@ -21,7 +21,7 @@ namespace reusescope {
 namespace {
 
 constexpr absl::string_view kIntegers = "its operands are integers";
-constexpr absl::string_view kInferenceOnly = "a kernel of inference; nobody has described its gradient";
+constexpr absl::string_view kInferenceOnly = "a kernel of inference; no rule for its gradient yet";
 
 // ---- Elementwise.
 

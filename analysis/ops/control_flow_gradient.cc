@@ -135,9 +135,11 @@ class Replay {
                                                      ", and only tensors are stacked for backward"));
       }
       if (initial.shape != formal.type.shape || formal.type.shape != result.shape) {
-        return absl::UnimplementedError(absl::StrCat("carries '", formal.name, "', whose shape changes from ",
-                                                     ShapeString(initial.shape), " to ", ShapeString(result.shape),
-                                                     ", so that it cannot be stacked for backward"));
+        return absl::UnimplementedError(
+            absl::StrCat("carries '", formal.name, "', whose shape changes from ", ShapeString(initial.shape), " to ",
+                         ShapeString(result.shape),
+                         ", so that it cannot be stacked for backward; a scan output stacks what each trip yields, "
+                         "an unrolled loop may have states of any shape"));
       }
     }
     return absl::OkStatus();

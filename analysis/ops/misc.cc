@@ -17,7 +17,7 @@ namespace reusescope {
 namespace {
 
 constexpr absl::string_view kRandom = "random numbers depend on no input";
-constexpr absl::string_view kNobody = "nobody has described its gradient";
+constexpr absl::string_view kNoRule = "no rule for its gradient yet";
 constexpr absl::string_view kText = "of text";
 
 // ---- Signals: a fast transform of n points takes 5 n log2(n) FLOPs (radix 2, the usual count).
@@ -185,7 +185,7 @@ OpSemantics Pointwise(absl::string_view type, int64_t flops, int64_t transcenden
           .transcendentals = transcendentals,
           .infer = InferFirstLikeInput,
           .kernel = ElementwiseKernel,
-          .not_differentiable = kNobody};
+          .not_differentiable = kNoRule};
 }
 
 void RegisterExperimental(OpRegistry& registry) {
@@ -195,7 +195,7 @@ void RegisterExperimental(OpRegistry& registry) {
       Pointwise("Scale", 1, 0),               // scale x
       Pointwise("ScaledTanh", 2, 1),          // alpha tanh(beta x)
       Pointwise("ParametricSoftplus", 3, 2),  // alpha log(1 + exp(beta x))
-      {.type = "Crop", .infer = InferCrop, .kernel = CopyKernel, .not_differentiable = kNobody},
+      {.type = "Crop", .infer = InferCrop, .kernel = CopyKernel, .not_differentiable = kNoRule},
       {.type = "ConstantFill", .infer = InferFill, .kernel = ElementwiseKernel, .not_differentiable = kRandom},
       {.type = "GivenTensorFill", .infer = InferFill, .kernel = ElementwiseKernel, .not_differentiable = kRandom},
   };
@@ -225,8 +225,8 @@ void RegisterMisc(OpRegistry& registry) {
   RegisterRandomAndText(registry);
   constexpr absl::string_view kTraining = "ai.onnx.preview.training";
   const OpSemantics rows[] = {
-      {.type = "DFT", .kernel = DftKernel, .not_differentiable = kNobody},
-      {.type = "STFT", .kernel = StftKernel, .not_differentiable = kNobody},
+      {.type = "DFT", .kernel = DftKernel, .not_differentiable = kNoRule},
+      {.type = "STFT", .kernel = StftKernel, .not_differentiable = kNoRule},
       {.type = "MelWeightMatrix", .flops = 1, .kernel = ElementwiseKernel, .not_differentiable = "a constant table"},
       {.type = "Det", .kernel = DetKernel, .gradient = DetGradient, .eager_saves = SavesInput},
       {.domain = kReuseScopeDomain,
@@ -234,7 +234,7 @@ void RegisterMisc(OpRegistry& registry) {
        .kernel = DetGradKernel,
        .body = DetGradBody,
        .not_differentiable = "a gradient itself"},
-      {.type = "DeformConv", .kernel = DeformConvKernel, .not_differentiable = kNobody, .contraction = true},
+      {.type = "DeformConv", .kernel = DeformConvKernel, .not_differentiable = kNoRule, .contraction = true},
       {.type = "BitCast",
        .kernel = NoKernel,
        .not_differentiable = "reads bits, not numbers",

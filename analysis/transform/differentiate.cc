@@ -144,7 +144,8 @@ std::string Obstacle(const Graph& graph) {
     const OpSemantics* semantics = OpRegistry::Get().Find(node.op);
     // What no gradient reaches is not trained, so operands count that could have one.
     const bool reached = std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId id) {
-      return id != kNoValue && graph.value(id).producer != kNoNode && CarriesGradient(graph.value(id));
+      if (id == kNoValue || !CarriesGradient(graph.value(id))) return false;
+      return graph.value(id).producer != kNoNode || graph.value(id).kind == ValueKind::kInput;
     });
     if (!reached || semantics == nullptr || semantics->gradient != nullptr) continue;
     return absl::StrCat("; gradients end at node '", node.name, "' (", OpKeyString(node.op),

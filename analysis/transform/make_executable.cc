@@ -219,11 +219,17 @@ class Executable {
       return absl::OkStatus();
     }
     BodyBuilder builder(graph, id, *semantics);
-    RS_RETURN_IF_ERROR(semantics->body(builder));
+    if (const absl::Status status = semantics->body(builder); !status.ok()) return WithPath(graph, node, status);
     // Not under an operator's own name: ONNX's evaluator would check the call against that operator's schema.
     const std::string name = node.op.domain.empty() ? absl::StrCat(node.op.type, "Forward") : node.op.type;
     calls_.push_back({&graph, id, FunctionFor(name, builder.Take())});
     return absl::OkStatus();
+  }
+
+  // How a gradient came to a node that has none of that form.
+  static absl::Status WithPath(const Graph& graph, const Node& node, const absl::Status& status) {
+    if (node.forward_node == kNoNode) return status;
+    return absl::Status(status.code(), absl::StrCat(status.message(), "; ", PathFromOutput(graph, node.forward_node)));
   }
 
   // What Differentiate emitted where nothing tells the gradient.

@@ -125,9 +125,10 @@ ShapeResolver::Types ShapeResolver::ResolveBranches(NodeId id) {
   RS_ASSIGN_OR_RETURN(const std::vector<Type> others, ResolveBody(id, *branches.second, {}));
   for (size_t j = 0; j < types.size(); ++j) {
     if (SameElements(types[j], others[j])) continue;
-    return absl::UnimplementedError(absl::StrCat(Describe(id), "output ", j, " is ", TypeString(types[j]),
-                                                 " by one branch and ", TypeString(others[j]),
-                                                 " by the other, expected the same, as its condition is not known"));
+    return absl::UnimplementedError(absl::StrCat(
+        Describe(id), "output ", j, " is ", TypeString(types[j]), " by one branch and ", TypeString(others[j]),
+        " by the other, expected the same, as its condition is not known: give it as a "
+        "constant, or both branches one shape"));
   }
   return types;
 }

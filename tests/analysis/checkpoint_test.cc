@@ -178,6 +178,28 @@ TEST(Checkpoint, BlocksOfAResNetKeepWhatEntersThem) {
   EXPECT_LT(again, forward);
 }
 
+// One skip connection spans most of it, another one lies inside: between their ends lie four runs of four layers each.
+TEST(Checkpoint, TheLevelsOfAUNetAreSegments) {
+  std::string text = "unet (float[8,32] x) => (float[8,32] y) <float[32] w> { a0 = Add (x, w)\n";
+  const auto layers = [&](const std::string& from, const std::string& to) {
+    for (int i = 1; i <= 4; ++i) {
+      absl::StrAppend(&text, to, i, " = Sin (", i == 1 ? from : absl::StrCat(to, i - 1), ")\n");
+    }
+  };
+  layers("a0", "a");
+  layers("a4", "b");
+  layers("b4", "c");
+  text += "d0 = Add (c4, b4)\n";
+  layers("d0", "d");
+  text += "e0 = Add (d4, a4)\n";
+  layers("e0", "e");
+  text += "y = Add (e4, w) }";
+  const Analysis none = AnalysisOf(text, "none"), blocks = AnalysisOf(text, "blocks");
+  EXPECT_GE(PeakActivationBytes(none), 20 * kUnit);
+  // Where the runs begin (x, a4, b4, d0, e0), and one run of four with its sum.
+  EXPECT_LE(PeakActivationBytes(blocks), 10 * kUnit);
+}
+
 TEST(Checkpoint, PoliciesAreReadBack) {
   for (const char* text : {"none", "blocks", "every=4", "sqrt", "layer\\d+"}) {
     const absl::StatusOr<CheckpointPolicy> policy = CheckpointPolicyFromText(text);
