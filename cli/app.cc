@@ -106,6 +106,7 @@ std::unique_ptr<CLI::App> MakeApp(Action& action) {
   AddAuditCommand(*app, action);
   AddCompareCommand(*app, action);
   AddSweepCommand(*app, action);
+  AddSerializeCommand(*app, action);
   AddGraphCommand(*app, action);
   AddDifferentiateCommand(*app, action);
   AddAnnotateCommand(*app, action);

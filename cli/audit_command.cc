@@ -134,6 +134,9 @@ absl::Status RunAudit(const AuditCommand& command) {
     RS_RETURN_IF_ERROR(ResolvePrices(devices, prices, options.prices));
     if (!command.pattern.empty()) {
       RS_ASSIGN_OR_RETURN(devices, SelectDevices(std::move(devices), command.pattern));
+    } else {
+      // Nobody sells what stands in a paper.
+      std::erase_if(devices, [](const Hardware& device) { return device.kind == HardwareKind::kAcademic; });
     }
     std::vector<WeightedModel> models;
     for (const std::string& model : command.models) models.push_back(ParseModel(model));

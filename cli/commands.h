@@ -15,6 +15,7 @@ void AddAuditCommand(CLI::App& app, Action& action);          // audit_command.c
 void AddCompareCommand(CLI::App& app, Action& action);        // compare_command.cc
 void AddAnnotateCommand(CLI::App& app, Action& action);       // annotate_command.cc
 void AddSweepCommand(CLI::App& app, Action& action);          // sweep_command.cc
+void AddSerializeCommand(CLI::App& app, Action& action);      // serialize_command.cc
 void AddGraphCommand(CLI::App& app, Action& action);          // graph_command.cc
 void AddDifferentiateCommand(CLI::App& app, Action& action);  // differentiate_command.cc
 void AddDevicesCommand(CLI::App& app, Action& action);        // devices_command.cc

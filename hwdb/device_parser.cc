@@ -91,10 +91,19 @@ class Converter {
       if (number.retrieved.empty()) number.retrieved = found->second->retrieved();
     }
     number.source = absl::StrJoin(pages, "; ");
-    if (origin.standing() != hwdb::CITED && origin.standing() != hwdb::DERIVED) {
-      Fail(absl::StrCat(label, ": found no standing, expected CITED or DERIVED"));
+    switch (origin.standing()) {
+      case hwdb::CITED:
+        number.standing = Standing::kCited;
+        break;
+      case hwdb::DERIVED:
+        number.standing = Standing::kDerived;
+        break;
+      case hwdb::UNVERIFIED:
+        number.standing = Standing::kUnverified;
+        break;
+      default:
+        Fail(absl::StrCat(label, ": found no standing, expected CITED, DERIVED or UNVERIFIED"));
     }
-    number.standing = origin.standing() == hwdb::DERIVED ? Standing::kDerived : Standing::kCited;
     hardware_.provenance.push_back(std::move(number));
   }
 

@@ -86,7 +86,7 @@ absl::string_view HardwareKindName(HardwareKind kind) {
 }
 
 absl::string_view StandingName(Standing standing) {
-  constexpr absl::string_view kNames[] = {"cited", "derived", "given"};
+  constexpr absl::string_view kNames[] = {"cited", "derived", "unverified", "given"};
   return kNames[static_cast<int>(standing)];
 }
 

@@ -45,9 +45,10 @@ absl::string_view HardwareKindName(HardwareKind kind);  // "gpu", "tpu", ..., "c
 // A cache decides by itself what it holds; a software-managed memory is told.
 enum class OnChipKind : uint8_t { kCache, kSoftwareManaged };
 
-// How a number came here: read in the source; computed from such numbers (the note has the formula); given by the user.
-enum class Standing : uint8_t { kCited, kDerived, kGiven };
-absl::string_view StandingName(Standing standing);  // "cited", "derived", "given"
+// How a number came here: read in the source; computed from such numbers (the note has the formula); said by others to
+// be in the source, which nobody here has opened (the note tells what was heard); given by the user.
+enum class Standing : uint8_t { kCited, kDerived, kUnverified, kGiven };
+absl::string_view StandingName(Standing standing);  // "cited", "derived", "unverified", "given"
 
 // One number as people should see it, with where it is from.
 struct SourcedNumber {

@@ -192,6 +192,10 @@ void CheckProvenance(const Hardware& hardware, Problems& problems) {
     if (number.standing == Standing::kDerived && number.note.empty()) {
       problems.push_back(absl::StrCat(number.label, ": found a derived number without a note, expected its formula"));
     }
+    if (number.standing == Standing::kUnverified && number.note.empty()) {
+      problems.push_back(
+          absl::StrCat(number.label, ": found an unverified number without a note, expected what was heard"));
+    }
   }
 }
 

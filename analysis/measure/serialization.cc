@@ -33,6 +33,18 @@ struct Use {
 
 int64_t CeilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// What is no weight, buffer or constant grows with the batch.
+bool GrowsWithBatch(const StorageCost& storage) { return !storage.persistent && !storage.parameter_gradient; }
+
+// Does a forward kernel keep statistics of its features from step to step (running means)? Then it normalizes over the
+// mini-batch.
+bool NormalizesOverBatch(const CostTable& cost, const KernelCost& kernel) {
+  const auto touches = cost.TouchesOf(kernel);
+  return kernel.phase == Phase::kForward && std::any_of(touches.begin(), touches.end(), [&](const Touch& touch) {
+           return touch.writes && cost.storages[touch.storage].persistent;
+         });
+}
+
 constexpr int CauseIndex(TrafficCause cause) { return static_cast<int>(cause); }
 
 int64_t Sum(const TrafficByCause& by) { return std::accumulate(by.begin(), by.end(), int64_t{0}); }
@@ -141,21 +153,11 @@ class Serializer::Impl {
     return group;
   }
 
-  // What is no weight, buffer or constant grows with the batch.
-  bool GrowsWithBatch(StorageId storage) const {
-    return !cost_.storages[storage].persistent && !cost_.storages[storage].parameter_gradient;
-  }
-
-  // Layers of the group that read features and keep statistics of them across steps: running means.
+  // Layers of the group that normalize over the mini-batch.
   int BatchStatistics(const SerialGroup& group) const {
     int layers = 0;
     for (int l = group.first; l < group.end; ++l) {
-      for (const int32_t k : chain_[l].forward) {
-        const auto touches = cost_.TouchesOf(cost_.kernels[k]);
-        layers += std::any_of(touches.begin(), touches.end(), [&](const Touch& touch) {
-          return touch.writes && cost_.storages[touch.storage].persistent;
-        });
-      }
+      for (const int32_t k : chain_[l].forward) layers += NormalizesOverBatch(cost_, cost_.kernels[k]);
     }
     return layers;
   }
@@ -208,7 +210,7 @@ class Serializer::Impl {
     for (const int32_t k : kernels) {
       const KernelCost& kernel = cost_.kernels[k];
       for (int32_t t = kernel.first_touch; t < kernel.first_touch + kernel.num_touches; ++t) {
-        if (GrowsWithBatch(cost_.touches[t].storage)) uses.push_back({cost_.touches[t].storage, k, t});
+        if (GrowsWithBatch(cost_.storages[cost_.touches[t].storage])) uses.push_back({cost_.touches[t].storage, k, t});
       }
     }
     std::stable_sort(uses.begin(), uses.end(), [](const Use& a, const Use& b) { return a.storage < b.storage; });
@@ -296,7 +298,7 @@ class Serializer::Impl {
     }
     for (const int32_t k : kernels) {
       for (const Touch& touch : cost_.TouchesOf(cost_.kernels[k])) {
-        if (GrowsWithBatch(touch.storage)) continue;
+        if (GrowsWithBatch(cost_.storages[touch.storage])) continue;
         const bool partial_sums = cost_.storages[touch.storage].parameter_gradient;
         KernelTraffic bytes;
         if (touch.reads) bytes.fetched_bytes = iterations * touch.bytes;
@@ -313,7 +315,7 @@ class Serializer::Impl {
       for (const Touch& touch : cost_.TouchesOf(cost_.kernels[k])) {
         TrafficCause cause = TrafficCause::kWeights;
         if (cost_.storages[touch.storage].parameter_gradient) cause = TrafficCause::kWeightGradients;
-        if (GrowsWithBatch(touch.storage)) cause = CauseOf(k, touch.storage, touch.writes);
+        if (GrowsWithBatch(cost_.storages[touch.storage])) cause = CauseOf(k, touch.storage, touch.writes);
         Charge(cause, k, {touch.reads ? touch.bytes : 0, touch.writes ? touch.bytes : 0}, by, moved);
       }
     }
@@ -370,6 +372,27 @@ Serialization Serializer::Plan(Grouping grouping) const {
   impl_->ChargeUpdates(plan.by_cause, plan.kernels);
   plan.traffic_bytes = Sum(plan.by_cause);
   return plan;
+}
+
+std::vector<int64_t> NormalizationPasses(const TrainingGraph& training, const CostTable& cost) {
+  std::vector<bool> normalizes(training.graph.nodes.size(), false);
+  std::vector<int64_t> bytes(cost.kernels.size(), 0);
+  for (size_t k = 0; k < cost.kernels.size(); ++k) {
+    const KernelCost& kernel = cost.kernels[k];
+    if (NormalizesOverBatch(cost, kernel)) normalizes[kernel.node] = true;
+    const Node& node = training.graph.node(kernel.node);
+    const NodeId layer = node.phase == Phase::kForward ? kernel.node : node.forward_node;
+    if (layer == kNoNode || !normalizes[layer] || kernel.phase == Phase::kUpdate) continue;
+    bool reads_features = false;  // not so a sum of the gradients that meet at the layer's input
+    for (const Touch& touch : cost.TouchesOf(kernel)) {
+      const StorageCost& storage = cost.storages[touch.storage];
+      if (!touch.reads || !GrowsWithBatch(storage)) continue;
+      bytes[k] += touch.bytes;
+      reads_features = reads_features || storage.kind != ValueKind::kGradient;
+    }
+    if (!reads_features) bytes[k] = 0;
+  }
+  return bytes;
 }
 
 }  // namespace reusescope

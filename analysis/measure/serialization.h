@@ -136,6 +136,12 @@ class Serializer {
   std::unique_ptr<Impl> impl_;
 };
 
+// By kernel: what normalization over the mini-batch fetches again where its features do not stay on chip from one pass
+// to the next. The cost table has each operand once; but statistics come before they are used, so features are read
+// twice forward, and features and gradients twice backward: 8 accesses an element with the writes, of which the table
+// has 5. (Lym et al., PruneTrain, SC 2019, count 8: 3 forward and 5 backward, in the cost script of their repository.)
+std::vector<int64_t> NormalizationPasses(const TrainingGraph& training, const CostTable& cost);
+
 }  // namespace reusescope
 
 #endif  // REUSESCOPE_ANALYSIS_MEASURE_SERIALIZATION_H_

@@ -141,7 +141,9 @@ TEST(DeviceFileTest, EachRuleRefusesItsCounterexample) {
       {"retrieved: \"2026-11-21\"", "retrieved: \"2026\"", "found retrieval date '2026'"},
       {"key: \"page\"", "key: \"book\"", "found source 'page', expected the key of a source of this file"},
       {"note: \"2 * 100e12\"", "", "found a derived number without a note, expected its formula"},
-      {"standing: DERIVED", "", "found no standing, expected CITED or DERIVED"},
+      {"standing: DERIVED note: \"2 * 100e12\"", "standing: UNVERIFIED",
+       "found an unverified number without a note, expected what was heard"},
+      {"standing: DERIVED", "", "found no standing, expected CITED, DERIVED or UNVERIFIED"},
       {"source: \"page\" standing: DERIVED", "standing: DERIVED", "found no source, expected at least one"},
   };
   for (const Case& c : kCases) {
