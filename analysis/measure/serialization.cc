@@ -375,22 +375,22 @@ Serialization Serializer::Plan(Grouping grouping) const {
 }
 
 std::vector<int64_t> NormalizationPasses(const TrainingGraph& training, const CostTable& cost) {
-  std::vector<bool> normalizes(training.graph.nodes.size(), false);
+  std::vector<int64_t> features(training.graph.nodes.size(), 0);  // by layer: bytes of what it normalizes
   std::vector<int64_t> bytes(cost.kernels.size(), 0);
   for (size_t k = 0; k < cost.kernels.size(); ++k) {
     const KernelCost& kernel = cost.kernels[k];
-    if (NormalizesOverBatch(cost, kernel)) normalizes[kernel.node] = true;
-    const Node& node = training.graph.node(kernel.node);
-    const NodeId layer = node.phase == Phase::kForward ? kernel.node : node.forward_node;
-    if (layer == kNoNode || !normalizes[layer] || kernel.phase == Phase::kUpdate) continue;
-    bool reads_features = false;  // not so a sum of the gradients that meet at the layer's input
+    const bool forward = kernel.phase == Phase::kForward;
+    if (forward && !NormalizesOverBatch(cost, kernel)) continue;
+    const NodeId layer = forward ? kernel.node : training.graph.node(kernel.node).forward_node;
+    if (layer == kNoNode || kernel.phase == Phase::kUpdate) continue;
+    int64_t read_bytes = 0;  // none in a sum of the gradients that meet at the layer's input
     for (const Touch& touch : cost.TouchesOf(kernel)) {
       const StorageCost& storage = cost.storages[touch.storage];
-      if (!touch.reads || !GrowsWithBatch(storage)) continue;
-      bytes[k] += touch.bytes;
-      reads_features = reads_features || storage.kind != ValueKind::kGradient;
+      const bool is_feature = touch.reads && GrowsWithBatch(storage) && storage.kind != ValueKind::kGradient;
+      if (is_feature) read_bytes = std::max(read_bytes, touch.bytes);
     }
-    if (!reads_features) bytes[k] = 0;
+    if (forward) features[layer] = read_bytes;
+    if (read_bytes > 0) bytes[k] = forward ? read_bytes : 2 * features[layer];
   }
   return bytes;
 }

@@ -21,9 +21,7 @@ struct Stationary {
   int64_t tile_bytes = 0, u_bytes = 0, v_bytes = 0;
 };
 
-double Passes(int64_t passes, bool accumulates) {
-  return static_cast<double>(accumulates ? 2 * passes - 1 : passes);
-}
+double Passes(int64_t passes, bool accumulates) { return static_cast<double>(accumulates ? 2 * passes - 1 : passes); }
 
 // The least over tile sizes. Only the tile that divides u into p passes evenly, for every p, can be best.
 std::optional<double> Least(Stationary s, double capacity) {
@@ -50,6 +48,12 @@ std::optional<double> Least(Stationary s, double capacity) {
     passes = CeilDivide(s.u, tile_u - 1);  // the fewest that a smaller tile takes
   }
   return best;
+}
+
+// At most what int64 holds.
+int64_t Bytes(double bytes) {
+  constexpr auto kMost = static_cast<double>(std::numeric_limits<int64_t>::max());
+  return bytes >= kMost ? std::numeric_limits<int64_t>::max() : static_cast<int64_t>(bytes);
 }
 
 // Is every combination of the terms' loops a position of its own?
@@ -111,25 +115,33 @@ std::optional<int64_t> TiledTrafficBytes(const MatrixProduct& p, int64_t capacit
     if (moved.has_value() && (!best.has_value() || *moved < *best)) best = moved;
   }
   if (!best.has_value()) return std::nullopt;
-  const double all = *best + static_cast<double>(p.other_bytes);
-  constexpr auto kMost = static_cast<double>(std::numeric_limits<int64_t>::max());
-  return all >= kMost ? std::numeric_limits<int64_t>::max() : static_cast<int64_t>(all);
+  return Bytes(*best + static_cast<double>(p.other_bytes));
+}
+
+int64_t UntiledTrafficBytes(const MatrixProduct& p) {
+  return Bytes(static_cast<double>(p.a_bytes) * static_cast<double>(p.n) +
+               static_cast<double>(p.b_bytes) * static_cast<double>(p.m) +
+               static_cast<double>(p.c_bytes + p.other_bytes));
 }
 
 std::optional<MatrixProduct> ProductOf(const Kernel& kernel) {
   const Access *a = nullptr, *b = nullptr, *c = nullptr;
   if (!kernel.contraction || !Operands(kernel, a, b, c)) return std::nullopt;
   const std::vector<bool> in_a = LoopsOf(kernel, *a, false), in_b = LoopsOf(kernel, *b, false);
-  const std::vector<bool> in_c = LoopsOf(kernel, *c, true);
+  const std::vector<bool> in_c = LoopsOf(kernel, *c, true), in_c_at_all = LoopsOf(kernel, *c, false);
+  // Of overlapping windows of the output (a convolution's dX), the weight has the taps, the other input the positions.
+  const std::vector<bool>& taps = b->role == Role::kW ? in_b : in_a;
   MatrixProduct product;
   for (size_t l = 0; l < kernel.loops.size(); ++l) {
     const int64_t trip = std::max<int64_t>(kernel.loops[l].trip, 1);
+    if (in_c_at_all[l] && !in_c[l] && !taps[l]) continue;  // positions are counted as elements of the output
     int64_t& extent = !in_c[l] ? product.k : !in_b[l] ? product.m : !in_a[l] ? product.n : product.batch;
     extent *= trip;
   }
-  // Positions of the output that windows share are rows once; the taps count as K.
-  const int64_t rest = product.batch * product.n;
-  product.m = std::max(product.m, DistinctElements(kernel, *c) / std::max<int64_t>(rest, 1));
+  const int64_t elements = DistinctElements(kernel, *c);
+  int64_t& positions = &taps == &in_b ? product.m : product.n;
+  const int64_t rest = product.batch * product.m * product.n / positions;
+  positions = std::max(positions, elements / rest);
   return product;
 }
 
@@ -153,8 +165,7 @@ absl::StatusOr<std::vector<std::optional<MatrixProduct>>> ProductsOf(const Train
     fill(*a, product->a_bytes, product->a_width);
     fill(*b, product->b_bytes, product->b_width);
     fill(*c, product->c_bytes, product->c_width);
-    product->other_bytes =
-        std::max<int64_t>(0, row.bytes() - product->a_bytes - product->b_bytes - product->c_bytes);
+    product->other_bytes = std::max<int64_t>(0, row.bytes() - product->a_bytes - product->b_bytes - product->c_bytes);
     products[i] = product;
   }
   return products;

@@ -37,14 +37,17 @@ namespace reusescope {
 // `batch` products of M x K and K x N.
 struct MatrixProduct {
   int64_t batch = 1, m = 1, n = 1, k = 1;
-  int64_t a_bytes = 0, b_bytes = 0, c_bytes = 0;        // distinct, of all products
-  double a_width = 0, b_width = 0, c_width = 0;         // bytes of an element
-  int64_t other_bytes = 0;                              // moved once: a bias
+  int64_t a_bytes = 0, b_bytes = 0, c_bytes = 0;  // distinct, of all products
+  double a_width = 0, b_width = 0, c_width = 0;   // bytes of an element
+  int64_t other_bytes = 0;                        // moved once: a bias
 };
 
 // Bytes moved with tiles in `capacity_bytes`: a_bytes + b_bytes + c_bytes + other_bytes and more. Never rises with
 // capacity. Nothing where not even tiles of one element fit. O(sqrt(smallest of M, N, K)).
 std::optional<int64_t> TiledTrafficBytes(const MatrixProduct& product, int64_t capacity_bytes);
+
+// Without any space: both inputs of every multiplication are fetched, the sum stays in its register.
+int64_t UntiledTrafficBytes(const MatrixProduct& product);
 
 // The kernel's loops put together; nothing where they are no such product. Bytes are not filled in.
 std::optional<MatrixProduct> ProductOf(const Kernel& kernel);
