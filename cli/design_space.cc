@@ -22,6 +22,7 @@ struct Step {
   Analysis analysis;
   RooflineDevice device;
   std::vector<double> throughputs;
+  std::vector<std::optional<MatrixProduct>> products;  // by kernel; empty unless kernels run in tiles
 };
 
 // One row of the grid: a step under a policy with a capacity. All its bandwidths and throughputs share the traffic.
@@ -87,11 +88,23 @@ void AddPrefetch(absl::Span<const PrefetchKernel> kernels, double speedup, Desig
   }
 }
 
+// What is computed at `speedup` waits as if the bandwidth were that much less.
+void AddTiles(absl::Span<const BufferedKernel> kernels, Buffering buffering, double speedup, DesignPoint& point) {
+  const BufferedStep step = StepWith(kernels, buffering, point.bandwidth_bytes_per_second / speedup);
+  point.tiled_step_seconds = step.step_seconds / speedup;
+  point.tiled_traffic_bytes = step.traffic_bytes;
+  point.double_buffered_kernels = step.double_buffered;
+}
+
 void ComputeRow(const DesignSweepOptions& options, Row& row) {
   const Step& step = *row.step;
   const std::vector<KernelTraffic> traffic = TrafficOf(step.analysis, row.policy, row.capacity_bytes);
   const std::vector<KernelLoad> loads = LoadsAt(step.analysis.cost, traffic, step.device);
   const std::vector<PrefetchKernel> prefetch = PrefetchKernels(row, traffic, loads);
+  std::vector<BufferedKernel> tiles;
+  if (options.buffering.has_value()) {
+    tiles = BufferedKernels(step.analysis.cost, step.products, row.capacity_bytes, step.device);
+  }
   const TimeSurface surface(loads);
   for (const double bandwidth : options.axes.bandwidths_bytes_per_second) {
     for (const double throughput : step.throughputs) {
@@ -111,6 +124,7 @@ void ComputeRow(const DesignSweepOptions& options, Row& row) {
       if (options.base.power_watts.has_value()) point.energy_joules = *options.base.power_watts * point.step_seconds;
       if (options.weights.has_value()) point.cost = CostOf(*options.weights, point);
       AddPrefetch(prefetch, rates.speedup, point);
+      if (options.buffering.has_value()) AddTiles(tiles, *options.buffering, rates.speedup, point);
       row.points.push_back(point);
     }
   }
@@ -146,6 +160,9 @@ absl::StatusOr<Step> AnalyzeStep(const std::string& model, const DesignSweepOpti
   analysis.shapes.batch = batch;
   analysis.precision = precision;
   RS_ASSIGN_OR_RETURN(step.analysis, Analyze(std::move(loaded), analysis));
+  if (options.buffering.has_value()) {
+    RS_ASSIGN_OR_RETURN(step.products, ProductsOf(step.analysis.training, step.analysis.cost));
+  }
   return step;
 }
 

@@ -23,6 +23,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "analysis/measure/double_buffering.h"
 #include "analysis/measure/reuse.h"
 #include "analysis/measure/time_surface.h"
 #include "analysis/pipeline.h"
@@ -63,6 +64,7 @@ struct DesignSweepOptions {
   std::vector<int64_t> batches;  // empty: the one that a training graph was written for, else 1
   std::vector<PrecisionMode> precisions = {PrecisionMode::kFp32};
   std::optional<CostWeights> weights;
+  std::optional<Buffering> buffering;  // also the time of kernels that run tile by tile
   bool bare_peak = false;
   int64_t most_points = 50'000'000;
   int threads = 1;
@@ -83,6 +85,10 @@ struct DesignPoint {
   std::optional<double> prefetch_step_seconds, prefetch_stall_seconds;
   std::optional<int64_t> buffer_bytes;  // the most that is on chip at once
   int64_t traffic_bytes = 0;
+  // With options.buffering: every kernel by itself in tiles (measure/double_buffering.h), under any policy.
+  std::optional<double> tiled_step_seconds;
+  std::optional<int64_t> tiled_traffic_bytes;
+  std::optional<int> double_buffered_kernels;
   double compute_utilization = 0;
   std::optional<double> energy_joules;  // at the base device's rated power throughout
   std::optional<double> cost;

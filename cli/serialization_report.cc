@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
 #include "analysis/measure/chain_groups.h"
+#include "analysis/measure/double_buffering.h"
 #include "analysis/measure/time_surface.h"
 #include "cli/units.h"
 #include "importer/load_model.h"
@@ -40,6 +41,7 @@ class ReportMaker {
     std::optional<int64_t> all_passes = 0;
     for (const int64_t bytes : passes_) *all_passes += bytes;
     AddSchedule({.name = "every kernel fetches", .extra_pass_bytes = all_passes}, analysis_.lru.KernelTrafficAt(0));
+    RS_RETURN_IF_ERROR(AddTiled());
     AddSchedule({.name = "cache (LRU)"}, analysis_.lru.KernelTrafficAt(capacity));
     AddSchedule({.name = "software-managed"}, analysis_.managed.KernelTrafficAt(capacity));
     for (const bool branch_reuse : {false, true}) RS_RETURN_IF_ERROR(AddSerialized(branch_reuse));
@@ -54,6 +56,21 @@ class ReportMaker {
     schedule.step_seconds = surface.StepSeconds(rates);
     schedule.memory_bound_seconds = surface.MemoryBoundSeconds(rates);
     report_.schedules.push_back(std::move(schedule));
+  }
+
+  // Kernel by kernel in tiles of the memory: what the others take to move each operand once.
+  absl::Status AddTiled() {
+    RS_ASSIGN_OR_RETURN(const auto products, ProductsOf(analysis_.training, analysis_.cost));
+    const std::vector<BufferedKernel> kernels =
+        BufferedKernels(analysis_.cost, products, report_.core.on_chip_bytes, report_.core);
+    for (const Buffering buffering : {Buffering::kSingle, Buffering::kDouble, Buffering::kBest}) {
+      const BufferedStep step = StepWith(kernels, buffering, report_.core.bandwidth_bytes_per_second);
+      report_.schedules.push_back({.name = absl::StrCat("in tiles, buffering ", BufferingName(buffering)),
+                                   .traffic_bytes = step.traffic_bytes,
+                                   .step_seconds = step.step_seconds,
+                                   .memory_bound_seconds = step.memory_bound_seconds});
+    }
+    return absl::OkStatus();
   }
 
   // What layers of unserialized groups fetch again.

@@ -28,14 +28,14 @@ struct SerializationRequest {
   AnalysisOptions analysis;
   Hardware hardware;
   bool bare_peak = false;
-  std::optional<int64_t> capacity_bytes;  // of one core, instead of the device's
+  std::optional<int64_t> capacity_bytes;   // of one core, instead of the device's
   Grouping grouping = Grouping::kOptimal;  // of the plan that is shown group by group
   bool branch_reuse = true;
 };
 
 // The step under one way to run it.
 struct Schedule {
-  std::string name;                  // "every kernel fetches", "cache (LRU)", "software-managed", "serialized, optimal"
+  std::string name;  // "every kernel fetches", "in tiles, buffering best", "cache (LRU)", "serialized, optimal"
   std::optional<Grouping> grouping;  // of the serialized ones
   std::optional<bool> branch_reuse;
   std::optional<int> groups;

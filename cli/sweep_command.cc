@@ -25,6 +25,7 @@ constexpr const char* kExamples =
     "  reusescope sweep resnet50.onnx --batch 32 --hardware a100\n"
     "  reusescope sweep bert.onnx --capacity 1MiB:1GiB:x2 --bandwidth 100GB/s:8TB/s:x2\n"
     "  reusescope sweep gpt2.onnx --policy lru,managed --batch 1,8 --format csv -o points.csv\n"
+    "  reusescope sweep resnet50.onnx --batch 32 --capacity 256KiB:64MiB:x4 --double-buffering best --show tiled\n"
     "  reusescope sweep vgg16.onnx --throughput 10T:2P:x2 --cost 'capacity=0.4/MiB,bandwidth=12/100GB/s'\n"
     "  reusescope sweep resnet50.onnx --batch 32 --format html -o designs.html   a page for the browser\n";
 
@@ -158,6 +159,13 @@ void AddAxes(CLI::App& app, SweepCommand& command) {
   AddList(app, "--policy", options.policies, ParsePolicies, "Who decides what stays on chip: none, lru, managed",
           "managed")
       ->group("Axes");
+  AddChoice<std::optional<Buffering>>(
+      app, "--double-buffering", options.buffering,
+      {{"off", Buffering::kSingle}, {"on", Buffering::kDouble}, {"best", Buffering::kBest}},
+      "Also the time with kernels in tiles: all the memory for a tile; half, as the next tile arrives meanwhile; the "
+      "better for each kernel. --show tiled prints it",
+      "not computed")
+      ->group("Axes");
   AddList(app, "--batch", options.batches, ParseBatches, "Samples per step: 8,32,128", "1")->group("Axes");
 }
 
@@ -211,6 +219,7 @@ void AddSweepCommand(CLI::App& app, Action& action) {
   AddChoice<DesignMetric>(*sweep, "--show", command->metric,
                           {{"time", DesignMetric::kTime},
                            {"prefetch", DesignMetric::kPrefetch},
+                           {"tiled", DesignMetric::kTiled},
                            {"stalls", DesignMetric::kStalls},
                            {"traffic", DesignMetric::kTraffic},
                            {"bandwidth", DesignMetric::kBandwidth},

@@ -12,6 +12,7 @@ const DESIGN_METRICS = [
   {key: 'step_seconds', label: 'step time', format: formatSeconds},
   {key: 'stall_seconds', label: 'stalls', format: formatSeconds},
   {key: 'prefetch_step_seconds', label: 'step time with transfers ahead of use', format: formatSeconds},
+  {key: 'tiled_step_seconds', label: 'step time with kernels in tiles', format: formatSeconds},
   {key: 'traffic_bytes', label: 'traffic', format: formatBytes},
   {key: 'average_bandwidth_bytes_per_second', label: 'average bandwidth', format: (value) => formatRate(value, 'B')},
   {key: 'compute_utilization', label: 'compute utilization', format: formatPercent, more: true},

@@ -37,6 +37,9 @@ Json PointJson(const DesignPoint& point) {
   json["buffer_bytes"] = OrNull(point.buffer_bytes);
   json["traffic_bytes"] = point.traffic_bytes;
   json["average_bandwidth_bytes_per_second"] = point.step_seconds > 0 ? point.average_bandwidth() : 0;
+  json["tiled_step_seconds"] = OrNull(point.tiled_step_seconds);
+  json["tiled_traffic_bytes"] = OrNull(point.tiled_traffic_bytes);
+  json["double_buffered_kernels"] = OrNull(point.double_buffered_kernels);
   json["compute_utilization"] = point.compute_utilization;
   json["energy_joules"] = OrNull(point.energy_joules);
   json["cost"] = OrNull(point.cost);
@@ -94,17 +97,20 @@ std::string RenderDesignCsv(const DesignSpace& space) {
   std::string text =
       "batch,precision,policy,capacity_bytes,bandwidth_bytes_per_second,throughput_flops_per_second,step_seconds,"
       "memory_bound_seconds,stall_seconds,prefetch_step_seconds,prefetch_stall_seconds,buffer_bytes,traffic_bytes,"
-      "average_bandwidth_bytes_per_second,compute_utilization,energy_joules,cost,on_front\r\n";
+      "average_bandwidth_bytes_per_second,compute_utilization,energy_joules,cost,on_front,"
+      "tiled_step_seconds,tiled_traffic_bytes,double_buffered_kernels\r\n";
   for (const DesignPoint& point : space.points) {
     absl::StrAppend(
-        &text, fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\r\n", point.batch,
+        &text, fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\r\n", point.batch,
                            std::string(PrecisionName(point.precision)), std::string(PolicyName(point.policy)),
                            point.capacity_bytes, point.bandwidth_bytes_per_second, point.throughput_flops_per_second,
                            point.step_seconds, point.memory_bound_seconds, point.stall_seconds,
                            OrEmpty(point.prefetch_step_seconds), OrEmpty(point.prefetch_stall_seconds),
                            OrEmpty(point.buffer_bytes), point.traffic_bytes,
                            point.step_seconds > 0 ? point.average_bandwidth() : 0, point.compute_utilization,
-                           OrEmpty(point.energy_joules), OrEmpty(point.cost), point.on_front));
+                           OrEmpty(point.energy_joules), OrEmpty(point.cost), point.on_front,
+                           OrEmpty(point.tiled_step_seconds), OrEmpty(point.tiled_traffic_bytes),
+                           OrEmpty(point.double_buffered_kernels)));
   }
   return text;
 }

@@ -118,6 +118,7 @@ Section FactsSection(const DesignSpace& space) {
 std::string MetricTitle(DesignMetric metric) {
   constexpr const char* kTitles[] = {"Step time",
                                      "Step time, transfers ahead of use",
+                                     "Step time, kernels in tiles",
                                      "Stalls",
                                      "Traffic",
                                      "Average bandwidth",
@@ -136,6 +137,8 @@ std::string MetricText(const DesignPoint& point, DesignMetric metric) {
       return FormatSeconds(point.step_seconds);
     case DesignMetric::kPrefetch:
       return seconds(point.prefetch_step_seconds);
+    case DesignMetric::kTiled:
+      return seconds(point.tiled_step_seconds);
     case DesignMetric::kStalls:
       return FormatSeconds(point.stall_seconds);
     case DesignMetric::kTraffic:

@@ -17,7 +17,17 @@ namespace reusescope::cli {
 std::vector<std::string> DesignVerdict(const DesignSpace& space);
 
 // What the grid of a table shows of each point.
-enum class DesignMetric : uint8_t { kTime, kPrefetch, kStalls, kTraffic, kBandwidth, kUtilization, kBuffer, kEnergy };
+enum class DesignMetric : uint8_t {
+  kTime,
+  kPrefetch,
+  kTiled,
+  kStalls,
+  kTraffic,
+  kBandwidth,
+  kUtilization,
+  kBuffer,
+  kEnergy
+};
 
 // A metric over capacity and bandwidth, what each capacity captures, equal designs, and the front under the cost
 // weights; `top` rows of the front.

@@ -52,9 +52,12 @@ Section SchedulesSection(const SerializationReport& report) {
   }
   section.parts.push_back(std::move(part));
   section.parts.push_back(
-      {.text = "Saved and speed-up: against the first row. Branches: what several branches of a block read, or a "
-               "shortcut, is kept on chip or fetched for each. Stat. passes: what normalization over the mini-batch "
-               "fetches besides, as statistics come before they are used.",
+      {.text =
+           "Saved and speed-up: against the first row. Branches: what several branches of a block read, or a "
+           "shortcut, is kept on chip or fetched for each. Stat. passes: what normalization over the mini-batch "
+           "fetches besides, as statistics come before they are used. In tiles: kernel by kernel, with tiles of "
+           "all the memory (single), of half of it while the next tile arrives (double), or the better for each; the "
+           "other rows move each operand of a kernel once.",
        .style = Style::kQuiet});
   return section;
 }
