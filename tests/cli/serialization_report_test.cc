@@ -109,19 +109,38 @@ struct Reproduced {
 };
 
 Reproduced Reproduce(const Network& network) {
-  const SerializationReport report = MakeSerializationReport(ModelPath(network.file), Request(network.batch)).value();
-  const Schedule& base = report.schedules[0];
-  const Schedule& kept = Find(report, "serialized, greedy", true);
-  Reproduced result{.fetched = report.SavedShare(Find(report, "serialized, greedy", false)),
-                    .kept = report.SavedShare(kept),
-                    .optimal = report.SavedShare(Find(report, "serialized, optimal", true))};
-  result.with_passes = 1 - static_cast<double>(kept.traffic_bytes + kept.extra_pass_bytes.value()) /
-                               static_cast<double>(base.traffic_bytes + base.extra_pass_bytes.value());
+  const SerializationRequest request = Request(network.batch);
+  const Analysis analysis = Analyze(LoadModel(ModelPath(network.file)).value(), request.analysis).value();
+  const auto serializer = [&](bool branch_reuse) {
+    return Serializer::Make(analysis.training, analysis.cost, analysis.blocks,
+                            {.batch = network.batch, .capacity_bytes = 10 << 20, .branch_reuse = branch_reuse})
+        .value();
+  };
+  const auto base = static_cast<double>(analysis.lru.compulsory_bytes());
+  const auto saved = [&](const Serialization& plan) { return 1 - static_cast<double>(plan.traffic_bytes) / base; };
+  const Serializer keeping = serializer(true);
+  const Serialization kept = keeping.Plan(Grouping::kGreedy);
+  Reproduced result{.fetched = saved(serializer(false).Plan(Grouping::kGreedy)),
+                    .kept = saved(kept),
+                    .optimal = saved(keeping.Plan(Grouping::kOptimal))};
+  double passes = base, kept_passes = static_cast<double>(kept.traffic_bytes);
+  const std::vector<int64_t> extra = NormalizationPasses(analysis.training, analysis.cost);
+  for (const int64_t bytes : extra) passes += static_cast<double>(bytes);
+  for (const SerialGroup& group : kept.groups) {
+    for (int l = group.first; l < group.end && !group.serialized; ++l) {
+      for (const int32_t k : keeping.chain()[l].forward) kept_passes += static_cast<double>(extra[k]);
+      for (const int32_t k : keeping.chain()[l].backward) kept_passes += static_cast<double>(extra[k]);
+    }
+  }
+  result.with_passes = 1 - kept_passes / passes;
   for (const char* memory : kMemories) {
-    SerializationRequest request = Request(network.batch);
-    request.hardware = FindDevice(memory).value();
-    const SerializationReport with = MakeSerializationReport(ModelPath(network.file), request).value();
-    result.speedups.push_back(with.Speedup(Find(with, "serialized, greedy", true)));
+    const RooflineDevice device = RatesOf(FindDevice(memory).value(), PrecisionMode::kFp16, {}).value();
+    const auto seconds = [&](const std::vector<KernelTraffic>& traffic) {
+      // Of one core of two, with half of everything: the ratio is that of twice the samples on both.
+      return TimeSurface(LoadsAt(analysis.cost, traffic, device))
+          .StepSeconds({.bandwidth_bytes_per_second = device.bandwidth_bytes_per_second});
+    };
+    result.speedups.push_back(seconds(analysis.lru.KernelTrafficAt(0)) / seconds(kept.kernels));
   }
   return result;
 }
