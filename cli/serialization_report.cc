@@ -7,6 +7,7 @@
 #include "analysis/measure/chain_groups.h"
 #include "analysis/measure/double_buffering.h"
 #include "analysis/measure/time_surface.h"
+#include "cli/options.h"
 #include "cli/units.h"
 #include "importer/load_model.h"
 
@@ -136,15 +137,15 @@ double SerializationReport::Speedup(const Schedule& schedule) const {
 
 absl::StatusOr<SerializationReport> MakeSerializationReport(const std::string& model,
                                                             const SerializationRequest& request) {
-  SerializationReport report{
-      .model = model, .precision = request.analysis.precision, .branch_reuse = request.branch_reuse};
+  RS_ASSIGN_OR_RETURN(Model loaded, LoadModel(model));
+  RS_ASSIGN_OR_RETURN(const AnalysisOptions options, OptionsFor(loaded, request.analysis, request.given));
+  SerializationReport report{.model = model, .precision = options.precision, .branch_reuse = request.branch_reuse};
   RS_ASSIGN_OR_RETURN(const RooflineDevice device,
-                      RatesOf(request.hardware, request.analysis.precision, {.bare_peak = request.bare_peak}));
+                      RatesOf(request.hardware, options.precision, {.bare_peak = request.bare_peak}));
   report.cores = request.hardware.on_chip.instances;
   report.core = OneCore(device, report.cores);
   report.core.on_chip_bytes = request.capacity_bytes.value_or(report.core.on_chip_bytes);
-  RS_ASSIGN_OR_RETURN(Model loaded, LoadModel(model));
-  RS_ASSIGN_OR_RETURN(const Analysis analysis, Analyze(std::move(loaded), request.analysis));
+  RS_ASSIGN_OR_RETURN(const Analysis analysis, Analyze(std::move(loaded), options));
   report.batch = BatchOf(analysis.training.graph);
   report.notes = analysis.notes;
   report.notes.insert(report.notes.end(), device.notes.begin(), device.notes.end());

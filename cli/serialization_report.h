@@ -26,6 +26,7 @@ namespace reusescope::cli {
 
 struct SerializationRequest {
   AnalysisOptions analysis;
+  std::vector<std::string> given;  // GivenArguments of the command
   Hardware hardware;
   bool bare_peak = false;
   std::optional<int64_t> capacity_bytes;   // of one core, instead of the device's

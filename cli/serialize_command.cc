@@ -124,7 +124,10 @@ void AddSerializeCommand(CLI::App& app, Action& action) {
       ->group("Output");
   AddOutputFileOption(*serialize, command->output);
   AddCommonOptions(*serialize, command->color);
-  serialize->callback([command, &action] { action = [command] { return RunSerialize(*command); }; });
+  serialize->callback([command, serialize, &action] {
+    command->request.given = GivenArguments(*serialize);
+    action = [command] { return RunSerialize(*command); };
+  });
 }
 
 }  // namespace reusescope::cli

@@ -183,6 +183,25 @@ TEST(DesignSpaceTest, StopsWithWhatIsDone) {
   EXPECT_THAT(RenderSections(DesignSections(space, DesignMetric::kTime, 10), Terminal()), HasSubstr("stopped"));
 }
 
+// Kernels in tiles: the best mix is never worse than one buffer or two; the rest of a design does not change.
+TEST(DesignSpaceTest, TilesAreAddedWhenAskedFor) {
+  EXPECT_FALSE(Space().points[0].tiled_step_seconds.has_value());
+  const auto sweep = [](Buffering buffering) {
+    DesignSweepOptions options = SmallGrid();
+    options.buffering = buffering;
+    return SweepDesigns(kModel, options).value();
+  };
+  const DesignSpace one = sweep(Buffering::kSingle), two = sweep(Buffering::kDouble), best = sweep(Buffering::kBest);
+  ASSERT_EQ(best.points.size(), Space().points.size());
+  for (size_t p = 0; p < best.points.size(); ++p) {
+    const double shortest = std::min(*one.points[p].tiled_step_seconds, *two.points[p].tiled_step_seconds);
+    EXPECT_LE(*best.points[p].tiled_step_seconds, shortest * (1 + 1e-12));
+    EXPECT_EQ(*one.points[p].double_buffered_kernels, 0);
+    EXPECT_GE(*two.points[p].tiled_traffic_bytes, *one.points[p].tiled_traffic_bytes);
+    EXPECT_EQ(best.points[p].step_seconds, Space().points[p].step_seconds);
+  }
+}
+
 TEST(DesignSpaceTest, TooManyPointsAreAnError) {
   DesignSweepOptions options = SmallGrid();
   options.axes.capacities_bytes.assign(10'000, 1);
