@@ -9,6 +9,8 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "analysis/ir/status_util.h"
 #include "analysis/measure/blocks.h"
@@ -101,6 +103,27 @@ absl::StatusOr<Segments> SegmentsOfModules(const Graph& graph, const std::string
   return segments;
 }
 
+absl::StatusOr<std::vector<bool>> ValuesNamed(const Graph& graph, const std::vector<std::string>& names) {
+  absl::flat_hash_map<absl::string_view, ValueId> forward;
+  for (NodeId id : ForwardNodes(graph)) {
+    for (ValueId output : graph.node(id).outputs) {
+      if (output != kNoValue) forward.emplace(graph.value(output).name, output);
+    }
+  }
+  std::vector<bool> keep(graph.values.size(), false);
+  for (const std::string& name : names) {
+    const auto found = forward.find(name);
+    if (found == forward.end()) {
+      return absl::InvalidArgumentError(absl::StrCat("--checkpoint: found '", name,
+                                                     "' among the values to keep, which "
+                                                     "forward does not compute; expected a plan of this model, made "
+                                                     "with the same --recognize ('reusescope plan' makes one)"));
+    }
+    keep[found->second] = true;
+  }
+  return keep;
+}
+
 // ---- Cuts of the schedule.
 
 // By position in the forward schedule: the bytes that are written up to there and read by forward nodes behind it.
@@ -160,6 +183,7 @@ Segments SegmentsOfSchedule(const Graph& graph, int64_t length) {
 absl::StatusOr<Segments> SegmentsOf(const Graph& graph, const CheckpointPolicy& policy) {
   switch (policy.kind) {
     case CheckpointPolicy::Kind::kNone:
+    case CheckpointPolicy::Kind::kValues:
       break;
     case CheckpointPolicy::Kind::kBlocks:
       return SegmentsOfBlocks(graph);
@@ -189,6 +213,10 @@ absl::StatusOr<CheckpointPolicy> CheckpointPolicyFromText(absl::string_view text
     if (absl::SimpleAtoi(number, &policy.every) && policy.every > 0) return policy;
     return absl::InvalidArgumentError(absl::StrCat("'", text, "' is not every=N with a whole number N above 0"));
   }
+  absl::string_view names = text;
+  if (absl::ConsumePrefix(&names, "keep=")) {
+    return CheckpointPolicy{.kind = Kind::kValues, .values = absl::StrSplit(names, '\n', absl::SkipEmpty())};
+  }
   try {
     CheckpointPolicy policy{.kind = Kind::kModules, .modules = std::string(text)};
     const std::regex compiled(policy.modules);
@@ -211,12 +239,15 @@ std::string CheckpointPolicyText(const CheckpointPolicy& policy) {
       return "sqrt";
     case CheckpointPolicy::Kind::kModules:
       return policy.modules;
+    case CheckpointPolicy::Kind::kValues:
+      return absl::StrCat("keep=", absl::StrJoin(policy.values, "\n"));
   }
   return "";
 }
 
 absl::StatusOr<std::vector<bool>> ValuesToKeep(const TrainingGraph& training, const CheckpointPolicy& policy) {
   const Graph& graph = training.graph;
+  if (policy.kind == CheckpointPolicy::Kind::kValues) return ValuesNamed(graph, policy.values);
   RS_ASSIGN_OR_RETURN(const Segments segments, SegmentsOf(graph, policy));
   std::vector<bool> keep(graph.values.size(), false);
   const auto segment_of = [&](NodeId id) { return id == kNoNode ? kNoSegment : segments[id]; };

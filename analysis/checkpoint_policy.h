@@ -5,6 +5,7 @@
 //             in a U-Net, is taken apart into its levels
 //   every=N   segments of about N kernels: the schedule is cut where the fewest bytes cross, N/4 kernels to either side
 //   sqrt      the same with N = sqrt(number of kernels): O(sqrt(n)) memory for one more forward pass (Chen et al. 2016)
+//   keep=...  the values of that name, one a line, as a plan lists them (plan/checkpoint_plan.h), and no others
 //   REGEX     each module whose path matches (the part that matches names the segment: 'layers\.\d+') keeps what enters
 //             and leaves it; a node without a module goes by its own name
 //
@@ -26,18 +27,20 @@
 namespace reusescope {
 
 struct CheckpointPolicy {
-  enum class Kind : uint8_t { kNone, kBlocks, kEvery, kSqrt, kModules };
+  enum class Kind : uint8_t { kNone, kBlocks, kEvery, kSqrt, kModules, kValues };
   Kind kind = Kind::kNone;
   int64_t every = 0;
-  std::string modules;  // a regular expression
+  std::string modules;              // a regular expression
+  std::vector<std::string> values;  // of kValues: names
 };
 
-// "none", "blocks", "every=4", "sqrt", else a regular expression; kInvalidArgument for neither.
+// "none", "blocks", "every=4", "sqrt", "keep=h1\nh2", else a regular expression; kInvalidArgument for neither.
 absl::StatusOr<CheckpointPolicy> CheckpointPolicyFromText(absl::string_view text);
 std::string CheckpointPolicyText(const CheckpointPolicy& policy);
 
 // By value: the forward values that the policy keeps, for Recompute (transform/checkpoint.h). kInvalidArgument where no
-// module matches. REQUIRES: resolved types, storages assigned; kind is not kNone.
+// module matches, or the model has not a value of that name. REQUIRES: resolved types, storages assigned; kind is not
+// kNone.
 absl::StatusOr<std::vector<bool>> ValuesToKeep(const TrainingGraph& training, const CheckpointPolicy& policy);
 
 }  // namespace reusescope

@@ -131,26 +131,31 @@ absl::StatusOr<TrainingGraph> BuildGraph(Model model, const AnalysisOptions& opt
   return training.ok() ? std::move(training) : Annotate(training.status(), file);
 }
 
-absl::StatusOr<Analysis> Analyze(Model model, const AnalysisOptions& options) {
+absl::StatusOr<Analysis> AnalyzeMemory(Model model, const AnalysisOptions& options) {
   Analysis analysis{.facts = FactsOf(model), .options = options};
   RS_ASSIGN_OR_RETURN(analysis.training, BuildGraph(std::move(model), options, Stage::kOptimizer, analysis.notes));
   const Graph& graph = analysis.training.graph;
   std::future<BlockTable> blocks = std::async(std::launch::async, [&graph] { return FindBlocks(graph); });
   RS_ASSIGN_OR_RETURN(analysis.cost, ComputeCost(analysis.training, {.precision = options.precision}));
-  // The cache curves take as long as the other tables together and share nothing with them but the cost.
+  RS_ASSIGN_OR_RETURN(analysis.memory, ComputeMemory(analysis.training, analysis.cost,
+                                                     {.precision = options.precision,
+                                                      .dropout_mask_bytes = options.dropout_mask_bytes}));
+  analysis.coverage = CoverageOf(graph, analysis.cost);
+  analysis.facts.parameters = ParameterCount(graph);
+  analysis.facts.parameter_tensors = ParameterTensors(graph);
+  analysis.blocks = blocks.get();
+  return analysis;
+}
+
+absl::StatusOr<Analysis> Analyze(Model model, const AnalysisOptions& options) {
+  RS_ASSIGN_OR_RETURN(Analysis analysis, AnalyzeMemory(std::move(model), options));
+  // The cache curves take as long as the reuse table and share nothing with it but the cost.
   std::future<absl::Status> curves = std::async(std::launch::async, [&analysis]() -> absl::Status {
     RS_ASSIGN_OR_RETURN(analysis.lru, ComputeLruCurve(analysis.cost));
     RS_ASSIGN_OR_RETURN(analysis.managed, ComputeManagedCurve(analysis.cost, analysis.lru));
     return absl::OkStatus();
   });
-  analysis.coverage = CoverageOf(graph, analysis.cost);
-  analysis.facts.parameters = ParameterCount(graph);
-  analysis.facts.parameter_tensors = ParameterTensors(graph);
-  analysis.blocks = blocks.get();
   RS_ASSIGN_OR_RETURN(analysis.reuse, ComputeReuse(analysis.training, analysis.cost, analysis.blocks));
-  RS_ASSIGN_OR_RETURN(analysis.memory, ComputeMemory(analysis.training, analysis.cost,
-                                                     {.precision = options.precision,
-                                                      .dropout_mask_bytes = options.dropout_mask_bytes}));
   RS_RETURN_IF_ERROR(curves.get());
   return analysis;
 }

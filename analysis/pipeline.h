@@ -102,6 +102,8 @@ absl::StatusOr<TrainingGraph> BuildGraph(Model model, const AnalysisOptions& opt
                                          std::vector<std::string>& notes);
 
 absl::StatusOr<Analysis> Analyze(Model model, const AnalysisOptions& options);
+// The same without reuse and the cache curves, which take most of the time.
+absl::StatusOr<Analysis> AnalyzeMemory(Model model, const AnalysisOptions& options);
 
 // kUnimplemented listing every operator without a rule with counts and one node each; OK when there is none (--strict).
 absl::Status RequireFullCoverage(const Coverage& coverage);

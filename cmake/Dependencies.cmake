@@ -1,4 +1,4 @@
-# Where every dependency comes from. Debian packages for all but ONNX and plotly.js; scripts/setup installs them.
+# Where every dependency comes from. Debian packages for all but ONNX, HiGHS and plotly.js; scripts/setup installs them.
 find_package(Threads REQUIRED)
 set(Protobuf_USE_STATIC_LIBS ON)
 find_package(Protobuf 3.21 MODULE REQUIRED)
@@ -7,6 +7,18 @@ find_package(nlohmann_json 3.11 REQUIRED)
 find_package(CLI11 2.1 REQUIRED)
 find_package(fmt 9.1 REQUIRED)
 find_package(ZLIB REQUIRED)
+
+# Solves the mixed-integer program of `reusescope plan`. A shared library; programs find it by their rpath. Its own CMake
+# package asks for a BLAS that it does not use.
+find_library(REUSESCOPE_HIGHS highs PATHS ${CMAKE_SOURCE_DIR}/.deps/highs/lib NO_DEFAULT_PATH)
+find_path(REUSESCOPE_HIGHS_INCLUDE Highs.h PATHS ${CMAKE_SOURCE_DIR}/.deps/highs/include/highs NO_DEFAULT_PATH)
+if(NOT REUSESCOPE_HIGHS OR NOT REUSESCOPE_HIGHS_INCLUDE)
+  message(FATAL_ERROR "HiGHS not found: run scripts/setup, or pass -DREUSESCOPE_HIGHS=<libhighs.so> and "
+    "-DREUSESCOPE_HIGHS_INCLUDE=<folder of Highs.h>")
+endif()
+add_library(highs::highs SHARED IMPORTED)
+set_target_properties(highs::highs PROPERTIES IMPORTED_LOCATION ${REUSESCOPE_HIGHS} IMPORTED_NO_SONAME FALSE)
+target_include_directories(highs::highs SYSTEM INTERFACE ${REUSESCOPE_HIGHS_INCLUDE})
 
 # What draws the charts of --format html.
 find_file(REUSESCOPE_PLOTLY plotly.min.js PATHS ${CMAKE_SOURCE_DIR}/.deps/plotly NO_DEFAULT_PATH)

@@ -12,6 +12,19 @@
 namespace reusescope {
 namespace {
 
+bool CannotRunTwice(const Node& node, const OpSemantics* semantics) {
+  const bool random = semantics != nullptr && !semantics->deterministic && semantics->replay == nullptr;
+  const bool has_subgraph = std::any_of(node.attributes.begin(), node.attributes.end(), [](const auto& attribute) {
+    return std::holds_alternative<SubgraphRef>(attribute.second);
+  });
+  return random || has_subgraph;
+}
+
+void KeepStorage(const Graph& graph, ValueId id, std::vector<bool>& kept_storage) {
+  const StorageId storage = graph.value(id).storage;
+  if (storage != kNoStorage) kept_storage[storage] = true;
+}
+
 class Recomputer {
  public:
   Recomputer(TrainingGraph& training, const std::vector<bool>& keep)
@@ -40,28 +53,12 @@ class Recomputer {
   }
 
  private:
-  // ---- What is kept.
-
   void MarkDropped(const std::vector<bool>& keep) {
-    std::vector<bool> kept_storage(graph_.storages.size(), false);
-    for (ValueId id = 0; id < num_values_; ++id) {
-      const Value& value = graph_.value(id);
-      if (value.storage == kNoStorage) continue;
-      const bool kept = value.producer == kNoNode || (id < static_cast<ValueId>(keep.size()) && keep[id]);
-      if (kept) kept_storage[value.storage] = true;
+    std::vector<bool> kept_storage = StoragesKeptAnyway(graph_);
+    for (ValueId id = 0; id < std::min(num_values_, static_cast<ValueId>(keep.size())); ++id) {
+      if (keep[id]) KeepStorage(graph_, id, kept_storage);
     }
-    for (ValueId output : graph_.outputs) KeepStorage(output, kept_storage);
     training_.dropped.assign(graph_.values.size(), false);
-    for (NodeId id : graph_.order) {
-      const Node& node = graph_.node(id);
-      for (ValueId capture : node.captures) KeepStorage(capture, kept_storage);
-      if (node.phase != Phase::kForward) continue;
-      for (ValueId output : node.outputs) {
-        if (output == kNoValue || graph_.value(output).storage == kNoStorage) continue;
-        const bool is_main = output == node.outputs[0];
-        if (CannotRunTwice(node) || (!is_main && IsReplayed(node))) KeepStorage(output, kept_storage);
-      }
-    }
     for (NodeId id : graph_.order) {
       if (graph_.node(id).phase != Phase::kForward) continue;
       for (ValueId output : graph_.node(id).outputs) {
@@ -69,25 +66,6 @@ class Recomputer {
         training_.dropped[output] = !kept_storage[graph_.value(output).storage];
       }
     }
-  }
-
-  void KeepStorage(ValueId id, std::vector<bool>& kept_storage) const {
-    const StorageId storage = graph_.value(id).storage;
-    if (storage != kNoStorage) kept_storage[storage] = true;
-  }
-
-  static bool CannotRunTwice(const Node& node) {
-    const OpSemantics* semantics = OpRegistry::Get().Find(node.op);
-    const bool random = semantics != nullptr && !semantics->deterministic && semantics->replay == nullptr;
-    const bool has_subgraph = std::any_of(node.attributes.begin(), node.attributes.end(), [](const auto& attribute) {
-      return std::holds_alternative<SubgraphRef>(attribute.second);
-    });
-    return random || has_subgraph;
-  }
-
-  static bool IsReplayed(const Node& node) {
-    const OpSemantics* semantics = OpRegistry::Get().Find(node.op);
-    return semantics != nullptr && semantics->replay != nullptr;
   }
 
   // ---- What runs again.
@@ -173,6 +151,26 @@ class Recomputer {
 };
 
 }  // namespace
+
+std::vector<bool> StoragesKeptAnyway(const Graph& graph) {
+  std::vector<bool> kept(graph.storages.size(), false);
+  for (ValueId id = 0; id < static_cast<ValueId>(graph.values.size()); ++id) {
+    if (graph.value(id).producer == kNoNode) KeepStorage(graph, id, kept);
+  }
+  for (ValueId output : graph.outputs) KeepStorage(graph, output, kept);
+  for (NodeId id : graph.order) {
+    const Node& node = graph.node(id);
+    for (ValueId capture : node.captures) KeepStorage(graph, capture, kept);
+    if (node.phase != Phase::kForward) continue;
+    const OpSemantics* semantics = OpRegistry::Get().Find(node.op);
+    const bool replayed = semantics != nullptr && semantics->replay != nullptr;
+    for (size_t j = 0; j < node.outputs.size(); ++j) {
+      const bool stays = CannotRunTwice(node, semantics) || (j > 0 && replayed);
+      if (stays && node.outputs[j] != kNoValue) KeepStorage(graph, node.outputs[j], kept);
+    }
+  }
+  return kept;
+}
 
 void Recompute(TrainingGraph& training, const std::vector<bool>& keep) { Recomputer(training, keep).Run(); }
 

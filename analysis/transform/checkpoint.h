@@ -25,6 +25,9 @@
 
 namespace reusescope {
 
+// By storage: kept whatever the set says (see above). REQUIRES: storages are assigned.
+std::vector<bool> StoragesKeptAnyway(const Graph& graph);
+
 // `keep`, by value: the forward values to keep. Rewrites what backward reads, and the stash; fills `training.dropped`.
 // REQUIRES: Differentiate has run, AttachOptimizer has not; storages are assigned (and have to be again afterwards).
 // O(nodes + operands), and a sort of what is recomputed.
