@@ -31,6 +31,7 @@ constexpr const char* kExamples =
     "  reusescope differentiate resnet50.onnx -o training.onnx                the same as a runnable file\n"
     "  reusescope audit resnet50.onnx --deadline 24h                          which device to buy\n"
     "  reusescope compare old.onnx new.onnx --hardware a100                   which layers cost more\n"
+    "  reusescope plan resnet50.onnx --batch 256 --memory 16GiB               what to compute again so that it fits\n"
     "  reusescope annotate resnet50.onnx -o annotated.onnx --hardware h100     costs for Netron to show\n"
     "  reusescope devices                                                     the devices it knows\n"
     "  reusescope explain reuse-distance                                      what a word means\n";
@@ -107,6 +108,7 @@ std::unique_ptr<CLI::App> MakeApp(Action& action) {
   AddCompareCommand(*app, action);
   AddSweepCommand(*app, action);
   AddSerializeCommand(*app, action);
+  AddPlanCommand(*app, action);
   AddGraphCommand(*app, action);
   AddDifferentiateCommand(*app, action);
   AddAnnotateCommand(*app, action);

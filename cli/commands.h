@@ -16,6 +16,7 @@ void AddCompareCommand(CLI::App& app, Action& action);        // compare_command
 void AddAnnotateCommand(CLI::App& app, Action& action);       // annotate_command.cc
 void AddSweepCommand(CLI::App& app, Action& action);          // sweep_command.cc
 void AddSerializeCommand(CLI::App& app, Action& action);      // serialize_command.cc
+void AddPlanCommand(CLI::App& app, Action& action);           // plan_command.cc
 void AddGraphCommand(CLI::App& app, Action& action);          // graph_command.cc
 void AddDifferentiateCommand(CLI::App& app, Action& action);  // differentiate_command.cc
 void AddDevicesCommand(CLI::App& app, Action& action);        // devices_command.cc

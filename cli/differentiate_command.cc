@@ -28,12 +28,16 @@ struct DifferentiateOptions {
 };
 
 // The flags under which `analyze` sees the same step: what is left out means another thing there.
-std::vector<std::string> RecordedArguments(const std::vector<std::string>& given) {
+std::vector<std::string> RecordedArguments(const std::vector<std::string>& given, const CheckpointPolicy& checkpoint) {
   std::vector<std::string> arguments;
   bool has_loss = false;
   for (const std::string& argument : AnalysisArguments(given)) {
     has_loss = has_loss || absl::StartsWith(argument, "--loss=");
-    if (argument != "--optimizer=none") arguments.push_back(argument);
+    if (absl::StartsWith(argument, "--checkpoint=@")) {  // the plan may be elsewhere by then
+      arguments.push_back(absl::StrCat("--checkpoint=", CheckpointPolicyText(checkpoint)));
+    } else if (argument != "--optimizer=none") {
+      arguments.push_back(argument);
+    }
   }
   if (!has_loss) arguments.push_back("--loss=none");
   return arguments;
@@ -54,7 +58,7 @@ absl::Status Differentiate(const DifferentiateOptions& options, std::vector<std:
   RS_ASSIGN_OR_RETURN(TrainingGraph training, BuildGraph(std::move(model), analysis, last, notes));
   absl::StatusOr<Model> executable = MakeExecutable(std::move(training));
   if (!executable.ok()) return Annotate(executable.status(), options.workload.model);
-  executable->arguments = RecordedArguments(options.workload.given);
+  executable->arguments = RecordedArguments(options.workload.given, analysis.checkpoint);
   return WriteModel(*executable, options.workload.model, options.output, notes);
 }
 

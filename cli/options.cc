@@ -12,6 +12,7 @@
 #include "absl/strings/str_split.h"
 #include "analysis/ir/status_util.h"
 #include "cli/device_pool.h"
+#include "cli/plan.h"
 #include "cli/text.h"
 
 namespace reusescope::cli {
@@ -160,10 +161,11 @@ void AddGradientHandling(CLI::App& command, AnalysisOptions& analysis) {
 void AddCheckpointOption(CLI::App& command, AnalysisOptions& analysis) {
   command
       .add_option_function<std::string>(
-          "--checkpoint", [&](const std::string& text) { analysis.checkpoint = *CheckpointPolicyFromText(text); },
-          "Compute activations again in backward instead of keeping them: none, blocks, every=N (kernels), sqrt, or a "
-          "REGEX of module paths, each a segment")
-      ->check(ChecksWith(CheckpointPolicyFromText))
+          "--checkpoint", [&](const std::string& text) { analysis.checkpoint = *CheckpointFor(text); },
+          "Compute activations again in backward instead of keeping them: none, blocks, every=N (kernels), sqrt, @FILE "
+          "(a "
+          "plan), or a REGEX of module paths, each a segment")
+      ->check(ChecksWith(CheckpointFor))
       ->option_text("POLICY")
       ->default_str("none")
       ->group(kWorkloadGroup);

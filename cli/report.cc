@@ -57,7 +57,9 @@ SettingsSection MakeSettings(const Analysis& analysis, bool bare_peak) {
     settings.loss = std::string(LossName(options.loss));
     settings.loss_description = analysis.training.loss_description;
     settings.optimizer = analysis.training.optimizer;
-    settings.checkpoint = CheckpointPolicyText(options.checkpoint);
+    settings.checkpoint = options.checkpoint.kind == CheckpointPolicy::Kind::kValues
+                              ? absl::StrCat("a plan of ", options.checkpoint.values.size(), " values")
+                              : CheckpointPolicyText(options.checkpoint);
     settings.gradients = options.gradients;
   }
   settings.recognize = options.recognize;

@@ -157,12 +157,16 @@ std::optional<KeepSet> Planner::Segments(int64_t memory_bytes) const {
   return best;
 }
 
-absl::StatusOr<PlannedStep> Planner::Build(PlanMethod method, const KeepSet& keep, int64_t memory_bytes) const {
-  PlannedStep planned{.method = method};
-  const KeepSet needed = model_->Needed(keep);
-  for (size_t c = 0; c < needed.size(); ++c) {
-    if (needed[c]) planned.keep.push_back(step_->training.graph.value(model_->candidates()[c].value).name);
+std::vector<std::string> Planner::NamesOf(const KeepSet& keep) const {
+  std::vector<std::string> names;
+  for (size_t c = 0; c < keep.size(); ++c) {
+    if (keep[c]) names.push_back(step_->training.graph.value(model_->candidates()[c].value).name);
   }
+  return names;
+}
+
+absl::StatusOr<PlannedStep> Planner::Build(PlanMethod method, const KeepSet& keep, int64_t memory_bytes) const {
+  PlannedStep planned{.method = method, .keep = NamesOf(model_->Needed(keep))};
   AnalysisOptions options = options_;
   options.checkpoint = {.kind = CheckpointPolicy::Kind::kValues, .values = planned.keep};
   RS_ASSIGN_OR_RETURN(Model model, load_());
@@ -211,6 +215,8 @@ absl::StatusOr<CheckpointPlan> Planner::Plan(int64_t memory_bytes, const PlanOpt
   for (Phase phase : {Phase::kForward, Phase::kBackward, Phase::kUpdate}) plan.step += Work(step_->cost, phase);
   plan.methods.push_back(
       {.method = PlanMethod::kKeepAll, .fits = keep_all_bytes() <= memory_bytes, .peak_bytes = keep_all_bytes()});
+  const KeepSet all = model_->Needed(KeepSet(model_->candidates().size(), true));
+  plan.methods[0].keep = NamesOf(all);
   plan.trade = Trade(options.trade_points);
   if (plan.methods[0].fits) return plan;
 

@@ -93,6 +93,7 @@ class Planner {
  private:
   Planner() = default;
   double Work(const CostTable& cost, Phase phase) const;
+  std::vector<std::string> NamesOf(const KeepSet& keep) const;
   KeepSet SqrtKeep() const;
   std::optional<KeepSet> ChainKeep(int64_t memory_bytes) const;
   std::vector<int32_t> ByWorth() const;

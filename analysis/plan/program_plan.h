@@ -30,7 +30,7 @@
 namespace reusescope {
 
 struct ProgramOptions {
-  double time_limit_seconds = 10;
+  double time_limit_seconds = 5;
   int64_t max_variables = 10'000;  // above it nothing is tried
 };
 
