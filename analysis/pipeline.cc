@@ -118,6 +118,7 @@ absl::StatusOr<TrainingGraph> BuildStages(Model model, const AnalysisOptions& op
     }
   }
   AssignStorages(graph);
+  if (last >= Stage::kDifferentiate) RS_RETURN_IF_ERROR(ChooseOrder(training, options.order, options.precision, notes));
   RS_RETURN_IF_ERROR(VerifyInDebug(graph, last));
   return training;
 }

@@ -16,6 +16,7 @@
 
 #include "absl/status/statusor.h"
 #include "analysis/checkpoint_policy.h"
+#include "analysis/choose_order.h"
 #include "analysis/ir/model.h"
 #include "analysis/ir/training_graph.h"
 #include "analysis/measure/blocks.h"
@@ -41,6 +42,7 @@ struct AnalysisOptions {
   UpdateOrder update_order = UpdateOrder::kEnd;
   GradientHandling gradients;  // scaled, accumulated, clipped before the update
   CheckpointPolicy checkpoint;
+  OrderChoice order;
   PrecisionMode precision = PrecisionMode::kFp32;
   bool recognize = true;
   std::string freeze;            // RE2-free std::regex on parameter names; matches are not trained

@@ -88,7 +88,10 @@ absl::Status RunAnalyze(const AnalyzeOptions& options) {
   {
     const Progress progress(absl::StrCat("analysing ", Printable(options.workload.model)));
     RS_ASSIGN_OR_RETURN(Model model, LoadModel(options.workload.model));
-    RS_ASSIGN_OR_RETURN(const AnalysisOptions analysis_options, OptionsFor(model, options.workload));
+    RS_ASSIGN_OR_RETURN(AnalysisOptions analysis_options, OptionsFor(model, options.workload));
+    if (!options.hardware.empty()) {
+      analysis_options.order.capacity_bytes = options.hardware[0].on_chip.capacity_bytes;
+    }
     RS_ASSIGN_OR_RETURN(const Analysis analysis, Analyze(std::move(model), analysis_options));
     if (options.strict) RS_RETURN_IF_ERROR(RequireFullCoverage(analysis.coverage));
     ReportOptions report_options = options.report;

@@ -114,6 +114,7 @@ void AddDifferentiateCommand(CLI::App& app, Action& action) {
   AddCheckpointOption(*command, options->workload.analysis);
   AddParameterFilters(*command, options->workload.analysis);
   AddRecognizeOption(*command, options->workload.analysis);
+  AddOrderOption(*command, options->workload.analysis);
   AddCommonOptions(*command, options->color);
   command->callback([options, command, &action] {
     options->workload.given = GivenArguments(*command);

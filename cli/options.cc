@@ -64,6 +64,7 @@ void AddTrainingOptions(CLI::App& command, AnalysisOptions& analysis) {
 
 void AddGraphOptions(CLI::App& command, AnalysisOptions& analysis) {
   AddRecognizeOption(command, analysis);
+  AddOrderOption(command, analysis);
   AddChoice<UpdateOrder>(command, "--update-order", analysis.update_order,
                          {{"end", UpdateOrder::kEnd}, {"eager", UpdateOrder::kEager}},
                          "Updates at the end, or each as soon as its gradient is complete", "end")
@@ -169,6 +170,16 @@ void AddCheckpointOption(CLI::App& command, AnalysisOptions& analysis) {
       ->option_text("POLICY")
       ->default_str("none")
       ->group(kWorkloadGroup);
+}
+
+void AddOrderOption(CLI::App& command, AnalysisOptions& analysis) {
+  using Goal = OrderChoice::Goal;
+  AddChoice<Goal>(command, "--order", analysis.order.goal,
+                  {{"file", Goal::kFile}, {"memory", Goal::kMemory}, {"traffic", Goal::kTraffic}},
+                  "Order of the nodes: the file's, or another with a lower peak, or with less traffic (LRU, what the "
+                  "first device has on chip, else 32 MiB); never a worse one",
+                  "file")
+      ->group(kGraphGroup);
 }
 
 void AddRecognizeOption(CLI::App& command, AnalysisOptions& analysis) {

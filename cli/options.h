@@ -59,9 +59,10 @@ void AddShapeOptions(CLI::App& command, AnalysisOptions& analysis);
 void AddParameterFilters(CLI::App& command, AnalysisOptions& analysis);
 void AddLossOption(CLI::App& command, AnalysisOptions& analysis, const std::string& default_word);
 void AddRecognizeOption(CLI::App& command, AnalysisOptions& analysis);
-// --clip-norm, --accumulate, --loss-scale; --checkpoint.
+// --clip-norm, --accumulate, --loss-scale; --checkpoint; --order.
 void AddGradientHandling(CLI::App& command, AnalysisOptions& analysis);
 void AddCheckpointOption(CLI::App& command, AnalysisOptions& analysis);
+void AddOrderOption(CLI::App& command, AnalysisOptions& analysis);
 void AddOptimizerSettings(CLI::App& command, AnalysisOptions& analysis);
 // The words of --optimizer and what they mean.
 std::vector<std::pair<std::string, Optimizer>> OptimizerChoices();

@@ -125,6 +125,7 @@ void AddPlanCommand(CLI::App& app, Action& action) {
   AddAnalysisOptions(*plan, command->request.analysis);
   plan->remove_option(plan->get_option("--checkpoint"));
   plan->remove_option(plan->get_option("--mode"));
+  plan->remove_option(plan->get_option("--order"));  // recomputation is scheduled into the file's
   AddChoice<PlanFormat>(
       *plan, "--format", command->format,
       {{"table", PlanFormat::kTable}, {"json", PlanFormat::kJson}, {"markdown", PlanFormat::kMarkdown}},
