@@ -331,16 +331,15 @@ bool Program::AddTransientRow(const RecomputeModel::Run& run, const std::vector<
       row.Add(RunBy(candidate.producer, earlier ? demand : demand - 1), units);
     }
   }
-  double most = row.constant, found = row.constant;
-  for (const auto& [column, units] : row.columns) {
-    most += units;
-    found += units * solution[column];
-  }
-  if (found <= kScale * (1 + 1e-9)) return false;
+  double most = row.constant;
+  for (const auto& [column, units] : row.columns) most += units;
   // Where the node does not run again at this demand, the row says nothing.
   const double slack = most - kScale;
   row.Add(RunBy(node, demand), slack);
   row.Add(RunBy(node, demand - 1), -slack);
+  double found = row.constant;
+  for (const auto& [column, units] : row.columns) found += units * solution[column];
+  if (found <= (kScale + slack) * (1 + 1e-9)) return false;
   AddRow(row, -LinearProgram::kInfinity, kScale + slack);
   return true;
 }
