@@ -176,6 +176,13 @@ constexpr Term kGlossary[] = {
      "statistics are written once and dropout is replayed from its mask.",
      "a chain of n in segments of sqrt(n): 2 sqrt(n) activations for one more forward pass",
      "option: --checkpoint; table: the step; JSON: totals.recompute, memory.timeline[].recomputed_bytes"},
+    {"checkpoint-plan", Topic::kMemory, "plan,planner,chain-plan,program",
+     "Which forward values to keep so that a step fits a memory with the least added time. sqrt: segments of "
+     "sqrt(kernels) kernels. chain: the cheapest cut of the chain of blocks into segments that are kept, dropped, or "
+     "kept where products are, and what is left of the memory filled up. program: the best of all choices, by a "
+     "mixed-integer program. The peak is that of the step that the plan makes.",
+     "least added time over all kept sets with peak <= memory",
+     "command: plan; option: --checkpoint=@plan.json; JSON: keep, methods[], trade[]"},
     {"eager-stash", Topic::kMemory, "pytorch-eager,autograd",
      "What eager PyTorch's autograd keeps, which is more than is needed: a max-pool's input besides its indices, "
      "dropout "
