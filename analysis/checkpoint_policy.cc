@@ -117,7 +117,7 @@ absl::StatusOr<std::vector<bool>> ValuesNamed(const Graph& graph, const std::vec
       return absl::InvalidArgumentError(absl::StrCat("--checkpoint: found '", name,
                                                      "' among the values to keep, which "
                                                      "forward does not compute; expected a plan of this model, made "
-                                                     "with the same --recognize ('reusescope plan' makes one)"));
+                                                     "with the same flags ('reusescope plan' makes one)"));
     }
     keep[found->second] = true;
   }

@@ -1,7 +1,5 @@
 // The software-managed memory against three references: all plans of a tiny step (a search that knows nothing of
-// intervals), the optimum of the linear program (GLPK), and LRU.
-
-#include <glpk.h>
+// intervals), the optimum of the linear program (HiGHS), and LRU.
 
 #include <algorithm>
 #include <cmath>
@@ -15,6 +13,7 @@
 #include "analysis/measure/cache_intervals.h"
 #include "analysis/measure/cache_packing.h"
 #include "analysis/pipeline.h"
+#include "analysis/plan/linear_program.h"
 #include "gtest/gtest.h"
 #include "importer/load_model.h"
 #include "tests/analysis/cache_access_lists.h"
@@ -100,86 +99,58 @@ class AllPlans {
 
 // The linear program: kept bytes of every interval and, of every chain, the bytes kept all along; what is kept in a gap
 // is a variable of its own, so that every column has few entries. In units that suit floating point.
-class LinearProgram {
+class OptimumProgram {
  public:
-  LinearProgram(const ReuseChains& chains, int64_t capacity)
-      : chains_(chains), unit_(std::max(1.0, static_cast<double>(capacity) / 1000)), program_(glp_create_prob()) {
-    glp_term_out(GLP_OFF);
-    glp_set_obj_dir(program_, GLP_MAX);
+  OptimumProgram(const ReuseChains& chains, int64_t capacity)
+      : chains_(chains), unit_(std::max(1.0, static_cast<double>(capacity) / 1000)) {
     AddColumns(static_cast<double>(capacity) / unit_);
     AddRows();
-    glp_load_matrix(program_, static_cast<int>(values_.size()) - 1, rows_.data(), columns_.data(), values_.data());
   }
-  ~LinearProgram() { glp_delete_prob(program_); }
 
   // The least traffic.
   double Solve() {
-    glp_smcp parameters;
-    glp_init_smcp(&parameters);
-    parameters.presolve = GLP_ON;
-    parameters.msg_lev = GLP_MSG_OFF;
-    parameters.meth = GLP_DUALP;
-    EXPECT_EQ(glp_simplex(program_, &parameters), 0);
-    EXPECT_EQ(glp_get_status(program_), GLP_OPT);
+    const absl::StatusOr<LinearProgram::Solution> solution = program_.Minimize({});
+    EXPECT_TRUE(solution.ok() && solution->state == LinearProgram::Solution::State::kOptimal);
     const std::vector<int64_t> nothing(chains_.intervals().size(), 0);
-    return static_cast<double>(chains_.TotalTrafficOf(nothing)) - glp_get_obj_val(program_) * unit_;
+    return static_cast<double>(chains_.TotalTrafficOf(nothing)) + (solution.ok() ? solution->cost * unit_ : 0);
   }
 
  private:
+  // What is kept saves traffic: negative costs.
   void AddColumns(double capacity) {
-    const int intervals = static_cast<int>(chains_.intervals().size());
-    first_chain_ = 1 + intervals;
-    first_gap_ = first_chain_ + static_cast<int>(chains_.chains().size());
-    glp_add_cols(program_, first_gap_ + chains_.num_events() - 1);
-    for (int i = 0; i < intervals; ++i) {
-      const ReuseInterval& interval = chains_.intervals()[i];
-      glp_set_col_bnds(program_, 1 + i, GLP_DB, 0, static_cast<double>(interval.bytes) / unit_);
-      glp_set_obj_coef(program_, 1 + i, interval.saves_fetch ? 1 : 0);
+    for (const ReuseInterval& interval : chains_.intervals()) {
+      program_.AddColumn(
+          {.upper = static_cast<double>(interval.bytes) / unit_, .cost = interval.saves_fetch ? -1.0 : 0.0});
     }
-    for (int c = first_chain_; c < first_gap_; ++c) {
-      glp_set_col_bnds(program_, c, GLP_LO, 0, 0);
-      glp_set_obj_coef(program_, c, 1);
-    }
-    for (int gap = 0; gap < chains_.num_events(); ++gap) {
-      // A capacity of 0 leaves nothing to choose.
-      glp_set_col_bnds(program_, first_gap_ + gap, capacity > 0 ? GLP_DB : GLP_FX, 0, capacity);
-    }
+    first_chain_ = program_.num_columns();
+    for (size_t c = 0; c < chains_.chains().size(); ++c) program_.AddColumn({.cost = -1});
+    first_gap_ = program_.num_columns();
+    for (int gap = 0; gap < chains_.num_events(); ++gap) program_.AddColumn({.upper = capacity});
   }
 
   void AddRows() {
-    glp_add_rows(program_, chains_.num_events());
+    std::vector<std::vector<LinearProgram::Term>> gaps(chains_.num_events());
     for (int gap = 0; gap < chains_.num_events(); ++gap) {
-      glp_set_row_bnds(program_, 1 + gap, GLP_FX, 0, 0);
-      Put(1 + gap, first_gap_ + gap, 1);
-      if (gap > 0) Put(1 + gap, first_gap_ + gap - 1, -1);
+      gaps[gap].emplace_back(first_gap_ + gap, 1);
+      if (gap > 0) gaps[gap].emplace_back(first_gap_ + gap - 1, -1);
     }
     for (size_t i = 0; i < chains_.intervals().size(); ++i) {
       const ReuseInterval& interval = chains_.intervals()[i];
-      Put(1 + interval.begin, 1 + static_cast<int>(i), -1);
-      if (interval.end < chains_.num_events()) Put(1 + interval.end, 1 + static_cast<int>(i), 1);
+      gaps[interval.begin].emplace_back(static_cast<int>(i), -1);
+      if (interval.end < chains_.num_events()) gaps[interval.end].emplace_back(static_cast<int>(i), 1);
     }
+    for (const auto& terms : gaps) program_.AddRow(terms, 0, 0);
     for (size_t c = 0; c < chains_.chains().size(); ++c) {
       for (int i = chains_.chains()[c].first; i < chains_.chains()[c].last; ++i) {
-        const int row = glp_add_rows(program_, 1);
-        glp_set_row_bnds(program_, row, GLP_UP, 0, 0);
-        Put(row, first_chain_ + static_cast<int>(c), 1);
-        Put(row, 1 + i, -1);
+        program_.AddRow({{first_chain_ + static_cast<int>(c), 1}, {i, -1}}, -LinearProgram::kInfinity, 0);
       }
     }
   }
 
-  void Put(int row, int column, double value) {
-    rows_.push_back(row);
-    columns_.push_back(column);
-    values_.push_back(value);
-  }
-
   const ReuseChains& chains_;
   const double unit_;
-  glp_prob* program_;
+  LinearProgram program_;
   int first_chain_ = 0, first_gap_ = 0;
-  std::vector<int> rows_{0}, columns_{0};  // GLPK counts from 1
-  std::vector<double> values_{0};
 };
 
 struct Curves {
@@ -194,7 +165,7 @@ Curves CurvesOf(const CostTable& cost) {
   return {std::move(lru), std::move(managed), ReuseChains::Build(cost).value()};
 }
 
-double Optimum(const Curves& curves, int64_t capacity) { return LinearProgram(curves.chains, capacity).Solve(); }
+double Optimum(const Curves& curves, int64_t capacity) { return OptimumProgram(curves.chains, capacity).Solve(); }
 
 TEST(ManagedCurve, FindsTheBestPlanOfATinyStepNearlyAlways) {
   std::mt19937 random(3);
