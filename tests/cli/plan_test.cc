@@ -30,7 +30,7 @@ class PlanCommandTest : public testing::Test {
   std::filesystem::path folder_;
 };
 
-Json Run(const std::string& command) {
+Json RunJson(const std::string& command) {
   const ProgramRun run = RunShell(absl::StrCat(command, " --format json"));
   EXPECT_EQ(run.exit_code, 0) << run.err;
   return run.exit_code == 0 ? Json::parse(run.out) : Json::object();
@@ -39,27 +39,27 @@ Json Run(const std::string& command) {
 TEST_F(PlanCommandTest, JsonObeysItsSchemaWithAndWithoutADevice) {
   const Json schema = Json::parse(ReadTextFile(REUSESCOPE_SOURCE_DIR "/cli/plan.schema.json"));
   const std::string plan = "plan models/resnet18.onnx --batch 16 --memory 600MiB --time-limit 0";
-  const Json flops = Run(plan), seconds = Run(absl::StrCat(plan, " --hardware a100"));
+  const Json flops = RunJson(plan), seconds = RunJson(absl::StrCat(plan, " --hardware a100"));
   EXPECT_THAT(SchemaErrors(schema, flops), IsEmpty());
   EXPECT_THAT(SchemaErrors(schema, seconds), IsEmpty());
   EXPECT_TRUE(flops["step_seconds"].is_null());
   EXPECT_TRUE(seconds["step_flops"].is_null());
   EXPECT_GT(seconds["added_seconds"], 0);
   EXPECT_LE(seconds["peak_bytes"], 600 << 20);
-  const Json solved = Run("plan models/lenet5.onnx --batch 512 --memory 27MiB --time-limit 20");
+  const Json solved = RunJson("plan models/lenet5.onnx --batch 512 --memory 27MiB --time-limit 20");
   EXPECT_THAT(SchemaErrors(schema, solved), IsEmpty());
   EXPECT_EQ(solved["program"]["state"], "optimal");
 }
 
 TEST_F(PlanCommandTest, AnalyzeAndDifferentiateTakeThePlan) {
   const std::string file = In("plan.json"), step = In("step.onnx");
-  const Json analysed_alone = Run("analyze models/resnet18.onnx --batch 16");
+  const Json analysed_alone = RunJson("analyze models/resnet18.onnx --batch 16");
   ASSERT_EQ(RunShell(absl::StrCat(
                          "plan models/resnet18.onnx --batch 16 --memory 600MiB --time-limit 0 --format json -o ", file))
                 .exit_code,
             0);
   const Json plan = Json::parse(ReadTextFile(file));
-  const Json analysed = Run(absl::StrCat("analyze models/resnet18.onnx --batch 16 --checkpoint=@", file));
+  const Json analysed = RunJson(absl::StrCat("analyze models/resnet18.onnx --batch 16 --checkpoint=@", file));
   EXPECT_EQ(analysed["memory"]["peak_bytes"], plan["peak_bytes"]);
   EXPECT_EQ(analysed_alone["memory"]["peak_bytes"], plan["keep_all_bytes"]);
   EXPECT_EQ(analysed["settings"]["checkpoint"], absl::StrCat("a plan of ", plan["keep"].size(), " values"));
@@ -70,7 +70,7 @@ TEST_F(PlanCommandTest, AnalyzeAndDifferentiateTakeThePlan) {
                             file, " -o ", step));
   ASSERT_EQ(written.exit_code, 0) << written.err;
   std::filesystem::remove(file);
-  EXPECT_EQ(Run(absl::StrCat("analyze ", step))["memory"]["peak_bytes"], plan["peak_bytes"]);
+  EXPECT_EQ(RunJson(absl::StrCat("analyze ", step))["memory"]["peak_bytes"], plan["peak_bytes"]);
 }
 
 TEST_F(PlanCommandTest, ErrorsSayWhatWouldBeRight) {
@@ -95,7 +95,7 @@ TEST_F(PlanCommandTest, ErrorsSayWhatWouldBeRight) {
 }
 
 TEST_F(PlanCommandTest, FindsTheLargestBatch) {
-  const Json plan = Run("plan models/lenet5.onnx --batch auto --memory 8MiB --time-limit 0");
+  const Json plan = RunJson("plan models/lenet5.onnx --batch auto --memory 8MiB --time-limit 0");
   const int64_t keep_all = plan["largest_batch"]["keep_all"], planned = plan["largest_batch"]["planned"];
   EXPECT_GE(planned, keep_all);
   EXPECT_EQ(plan["batch"], planned);
