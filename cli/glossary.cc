@@ -147,7 +147,7 @@ constexpr Term kGlossary[] = {
      "step, as "
      "a compiler can for a scratchpad. Clean bytes save a fetch, dirty ones the write-back too.",
      "", "JSON: reuse.curve[].managed_bytes"},
-    {"mini-batch-serialization", Topic::kReuse, "serialization,sub-batch,mbs,serialize",
+    {"serialization", Topic::kReuse, "mini-batch-serialization,sub-batch,mbs,serialize",
      "Groups of layers run for a few samples at a time, so few that what the layers of a group pass on stays on chip. "
      "Features that enter or leave a group, and what backward reads, still move once; weights and partial sums of their "
      "gradients move once more in each iteration. Layers that normalize over the mini-batch would see a sub-batch: group "
