@@ -65,14 +65,18 @@ bool IsDottedName(absl::string_view name) {
 
 namespace {
 
-// Made of several weights and of nothing else of the module tree: a parametrization (weight_norm), a merged adapter.
+// "weight", "bias" and those of a recurrence: "weight_ih_l0", "bias_hh_l1_reverse".
+bool IsWeightPart(absl::string_view part) {
+  return part == "weight" || part == "bias" || absl::StartsWith(part, "weight_") || absl::StartsWith(part, "bias_");
+}
+
+// Made of several weights and of nothing else of the module tree: a parametrization (weight_norm), a merged adapter,
+// the two biases of a recurrence.
 bool AreWeights(const std::vector<std::string>& sources) {
   int weights = 0;
   for (const std::string& source : sources) {
     if (!IsDottedName(source)) continue;
-    const bool weight = absl::c_any_of(absl::StrSplit(source, '.'),
-                                       [](absl::string_view part) { return part == "weight" || part == "bias"; });
-    if (!weight) return false;
+    if (!absl::c_any_of(absl::StrSplit(source, '.'), IsWeightPart)) return false;
     ++weights;
   }
   return weights > 1;
@@ -83,8 +87,7 @@ std::string SoleParameter(const std::vector<std::string>& sources) {
   std::string found;
   for (const std::string& source : sources) {
     if (!IsDottedName(source)) continue;
-    const bool trained = absl::EndsWith(source, ".weight") || absl::EndsWith(source, ".bias");
-    if (!found.empty() || !trained) return "";
+    if (!found.empty() || !IsWeightPart(absl::string_view(source).substr(source.rfind('.') + 1))) return "";
     found = source;
   }
   return found;

@@ -354,7 +354,11 @@ void RegisterLayout(OpRegistry& registry) {
       Copy("Split", EvaluateSplit, SplitGradient, Aliasing::kStridedView),
       ShapedBy(1, Copy("Expand", EvaluateExpand, ExpandGradient, Aliasing::kStridedView)),
       // Copies.
-      {.type = "Concat", .evaluate = EvaluateConcat, .kernel = CopyKernel, .gradient = ConcatGradient, .joins = true},
+      {.type = "Concat",
+       .evaluate = EvaluateConcat,
+       .kernel = CopyKernel,
+       .gradient = ConcatGradient,
+       .batched_inputs = ~0u},
       Copy("Tile", EvaluateTile, TileGradient),
       Copy("Pad", EvaluatePad, PadGradient),
       Copy("SpaceToDepth", nullptr, SpaceToDepthGradient),

@@ -126,7 +126,9 @@ struct OpSemantics {
   // Output j is written over input in_place[j] and lives in its storage; -1: not. Optimizer steps, running statistics.
   std::array<int8_t, 4> in_place = {-1, -1, -1, -1};
   int8_t shape_input = -1;  // the input that is the shape of output 0: Reshape, Expand
-  bool joins = false;       // its operands agree in every dimension but one: Concat
+  // Bit i: input i has a row for every sample, along the axis in which the others of these have theirs: all of Concat,
+  // the sequence and the states of a recurrence. Stored ones are no weights.
+  uint32_t batched_inputs = 0;
   EagerSavesFn eager_saves = nullptr;
   bool contraction = false;
   bool deterministic = true;  // false: random; never folded

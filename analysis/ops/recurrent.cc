@@ -394,12 +394,14 @@ void CellSaves(const OpContext& ctx, EagerSaves& saves) {
 
 void RegisterRecurrent(OpRegistry& registry) {
   constexpr uint32_t kDifferentiable = ~(1u << kSequenceLens);
+  constexpr uint32_t kBatched = 1u << kX | 1u << kInitialH | 1u << kInitialC;
   for (absl::string_view type : {"LSTM", "GRU", "RNN"}) {
     registry.Add({.type = type,
                   .kernel = CellKernel,
                   .gradient = CellGradient,
                   .body = RecurrentBody,
                   .differentiable_inputs = kDifferentiable,
+                  .batched_inputs = kBatched,
                   .eager_saves = CellSaves,
                   .contraction = true});
   }

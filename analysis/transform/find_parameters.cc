@@ -222,6 +222,12 @@ bool Finder::IsWeightOperand(NodeId reader, ValueId id) const {
   const Node& node = graph_.node(reader);
   const OpSemantics* semantics = SemanticsOf(node);
   if (semantics == nullptr) return false;
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    const bool per_sample = (semantics->batched_inputs >> std::min<size_t>(i, 31) & 1u) != 0;
+    const Literal* literal = graph_.literal(id);
+    const bool varied = literal != nullptr && literal->has_data && !IsUniform(literal);  // a state that was learned
+    if (node.inputs[i] == id && per_sample && !varied) return false;
+  }
   if (semantics->contraction) return !MultipliesPositions(node, id);
   if (semantics->kernel == ElementwiseKernel) {
     const bool bias_place = node.inputs.size() == 2 && IsVector(graph_.value(id).type) &&

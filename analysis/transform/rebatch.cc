@@ -6,6 +6,7 @@
 #include "analysis/ir/status_util.h"
 #include "analysis/ops/node_builder.h"
 #include "analysis/ops/op_semantics.h"
+#include "analysis/schema/node_inference.h"
 
 namespace reusescope {
 namespace {
@@ -62,9 +63,32 @@ int Rebatch::BatchAxis(const Value& value) const {
 
 absl::Status Rebatch::Pinned(const Graph& graph, NodeId id, absl::string_view message) const {
   const Node& node = graph.node(id);
-  return absl::InvalidArgumentError(absl::StrCat(
-      "node '", node.name, "' (", OpKeyString(node.op), ") pins the batch to ", from_, ": ", message,
-      "; export the model with a dynamic batch dimension (torch.onnx.export with dynamic_axes or dynamic_shapes)"));
+  OpKey op = node.op;
+  op.since_version = SchemaSinceVersion(op).value_or(op.since_version);
+  return absl::InvalidArgumentError(
+      absl::StrCat("node '", node.name, "' (", OpKeyString(op), ") pins the batch to ", from_, ": ", message));
+}
+
+absl::Status Rebatch::Explain(const absl::Status& status) const {
+  if (status.ok()) return status;
+  return absl::Status(
+      status.code(),
+      absl::StrCat(
+          "at --batch ", to_, ": ", status.message(), "; the file is exported at a batch of ", from_,
+          ": export it with a dynamic batch dimension (torch.onnx.export with dynamic_axes or dynamic_shapes)"));
+}
+
+// Whether an axis that holds the batch and more (windows, heads) is gone in output j: taken for one sample's, it would
+// be summed over or cut within each sample. A loss, one number, may.
+bool Rebatch::MixesSamples(const Graph& graph, NodeId id, int j) const {
+  const Node& node = graph.node(id);
+  const Value& output = graph.value(node.outputs[j]);
+  if (BatchAxis(output) >= 0 || graph.literal(node.outputs[j]) != nullptr) return false;
+  if (ElementCount(output.type.shape).value_or(0) <= 1) return false;
+  return std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId input) {
+    const int axis = input == kNoValue ? -1 : BatchAxis(graph.value(input));
+    return axis >= 0 && (*OldShape(graph.value(input).name))[axis] != from_;
+  });
 }
 
 absl::Status Rebatch::Check(const Graph& graph, NodeId id, int j) const {
@@ -80,7 +104,12 @@ absl::Status Rebatch::Check(const Graph& graph, NodeId id, int j) const {
     ++grown;
     one_axis = (*old)[d] % from_ == 0 && value.type.shape[d] == (*old)[d] / from_ * to_;
   }
-  if (one_axis && grown <= 1) return absl::OkStatus();
+  if (one_axis && grown <= 1) {
+    if (grown == 1 || !MixesSamples(graph, id, j)) return absl::OkStatus();
+    return Pinned(graph, id,
+                  absl::StrCat("output ", j, " '", value.name, "' ", ShapeString(*old),
+                               " has lost a dimension that holds the batch together with others"));
+  }
   return Pinned(graph, id,
                 absl::StrCat("output ", j, " '", value.name, "' is ", ShapeString(*old), " at batch ", from_, " and ",
                              ShapeString(value.type.shape), " at ", to_, ", expected one dimension to grow"));
@@ -90,8 +119,7 @@ absl::Status Rebatch::Adapt(Graph& graph, NodeId id, std::vector<NodeId>& schedu
   const OpSemantics* semantics = OpRegistry::Get().Find(graph.node(id).op);
   if (semantics == nullptr) return absl::OkStatus();
   if (semantics->shape_input >= 0) return RewriteShape(graph, id, semantics->shape_input);
-  if (semantics->joins) RepeatConstants(graph, id, schedule);
-  return absl::OkStatus();
+  return RepeatStored(graph, id, semantics->batched_inputs, schedule);
 }
 
 absl::Status Rebatch::RewriteShape(Graph& graph, NodeId id, int slot) const {
@@ -128,29 +156,65 @@ absl::Status Rebatch::RewriteShape(Graph& graph, NodeId id, int slot) const {
   return absl::OkStatus();
 }
 
-// Operands without the batch beside operands with it: an Expand each.
-void Rebatch::RepeatConstants(Graph& graph, NodeId id, std::vector<NodeId>& schedule) const {
+// Operands without the batch beside operands with it: an Expand each. `slots` as OpSemantics::batched_inputs.
+absl::Status Rebatch::RepeatStored(Graph& graph, NodeId id, uint32_t slots, std::vector<NodeId>& schedule) const {
+  const auto is_batched = [&](size_t i) {
+    return (slots >> std::min<size_t>(i, 31) & 1u) != 0 && graph.node(id).inputs[i] != kNoValue;
+  };
   int axis = -1;
-  for (ValueId input : graph.node(id).inputs) {
-    if (input != kNoValue) axis = std::max(axis, BatchAxis(graph.value(input)));
-  }
-  if (axis < 0 || from_ != 1) return;
   for (size_t i = 0; i < graph.node(id).inputs.size(); ++i) {
-    const ValueId input = graph.node(id).inputs[i];
-    if (input == kNoValue || BatchAxis(graph.value(input)) >= 0) continue;
-    Type type = graph.value(input).type;
-    if (!type.IsResolved() || type.rank() <= axis || type.shape[axis] != from_) continue;
-    type.shape[axis] = to_;
-    const std::vector<int64_t> dims(type.shape.begin(), type.shape.end());
-    const Node like = graph.node(id);
-    const ValueId shape =
-        AddConstant(graph, absl::StrCat(like.name, ".repeat.", i), Literal::Ints({type.rank()}, dims));
-    const std::vector<ValueId> repeated =
-        AddEmittedNode(graph, "Expand", like.name, like, {input, shape}, {type}, ValueKind::kActivation, {});
-    schedule.push_back(graph.order.back());
-    graph.order.pop_back();
-    graph.node(id).inputs[i] = repeated[0];
+    if (!is_batched(i)) continue;
+    const Value& value = graph.value(graph.node(id).inputs[i]);
+    const int found = BatchAxis(value);
+    if (axis >= 0 && found >= 0 && found != axis) {
+      return Pinned(graph, id,
+                    absl::StrCat("operand '", value.name, "' has it in dimension ", found,
+                                 ", an operand before in dimension ", axis));
+    }
+    axis = std::max(axis, found);
   }
+  if (axis < 0) return absl::OkStatus();
+  for (size_t i = 0; i < graph.node(id).inputs.size(); ++i) {
+    if (!is_batched(i) || BatchAxis(graph.value(graph.node(id).inputs[i])) >= 0) continue;
+    const Value& value = graph.value(graph.node(id).inputs[i]);
+    if (!value.type.IsResolved() || value.type.rank() <= axis || value.type.shape[axis] != from_) continue;
+    const Shape* output = graph.node(id).outputs.empty() || graph.node(id).outputs[0] == kNoValue
+                              ? nullptr
+                              : OldShape(graph.value(graph.node(id).outputs[0]).name);
+    const bool is_joined = output != nullptr && output->size() == value.type.shape.size() && (*output)[axis] != from_;
+    if (is_joined) continue;  // to the batch, as further samples
+    if (from_ != 1) {
+      return Pinned(graph, id,
+                    absl::StrCat("operand '", value.name, "' ", TypeString(value.type), " is stored for that batch"));
+    }
+    Repeat(graph, id, i, axis, schedule);
+  }
+  return absl::OkStatus();
+}
+
+void Rebatch::Repeat(Graph& graph, NodeId id, size_t slot, int axis, std::vector<NodeId>& schedule) const {
+  ValueId source = graph.node(id).inputs[slot];
+  Type type = graph.value(source).type;
+  // An Expand to the one sample of the file changed nothing, and gives way.
+  const NodeId producer = graph.value(source).producer;
+  const OpSemantics* made_by = producer == kNoNode ? nullptr : OpRegistry::Get().Find(graph.node(producer).op);
+  if (made_by != nullptr && made_by->shape_input >= 0 && graph.value(graph.node(producer).inputs[0]).type == type) {
+    source = graph.node(producer).inputs[0];
+  }
+  ValueId& repeated = repeated_.try_emplace({&graph, source, axis}, kNoValue).first->second;
+  if (repeated != kNoValue) {
+    graph.node(id).inputs[slot] = repeated;
+    return;
+  }
+  type.shape[axis] = to_;
+  const std::vector<int64_t> dims(type.shape.begin(), type.shape.end());
+  const Node like = graph.node(id);
+  const ValueId shape =
+      AddConstant(graph, absl::StrCat(like.name, ".repeat.", slot), Literal::Ints({type.rank()}, dims));
+  repeated = AddEmittedNode(graph, "Expand", like.name, like, {source, shape}, {type}, ValueKind::kActivation, {})[0];
+  schedule.push_back(graph.order.back());
+  graph.order.pop_back();
+  graph.node(id).inputs[slot] = repeated;
 }
 
 }  // namespace reusescope
