@@ -1,17 +1,17 @@
-// com.microsoft attentions: the projections they contain, then the products and row operations of attention.cc.
+// com.microsoft attentions that are taken apart: the projections they contain, then the products and row operations of
+// attention.cc. Those that stay one kernel are in contrib_attention_kernels.cc.
 //
 //   Attention              Q, K, V = split(X W + b); softmax(Q K^T) V
 //   QAttention             the same with X and W in integers
 //   MultiHeadAttention     Q, K, V apart, or K and V packed, or all three
 //   GroupQueryAttention    Q, K, V apart or packed, rotary embedding, past keys and values
-//   SparseAttention        Q, K, V apart or packed, blocks of keys by a layout; where the file does not hold it, all
-//   keys DecoderMaskedMultiHeadAttention, PackedAttention, PackedMultiHeadAttention, LongformerAttention,
-//   PagedAttention
 //
 // Keys are those of the shapes given: past and new ones together; a buffer that past and present share counts whole,
-// the most that data (lengths) allow. Block tables (PagedAttention) likewise: all blocks of a row are attended.
+// the most that data (lengths) allow.
 //
 // Source: ONNX Runtime's docs/ContribOperators.md.
+
+#include "analysis/ops/contrib_attention.h"
 
 #include <algorithm>
 
@@ -23,12 +23,6 @@
 
 namespace reusescope {
 namespace {
-
-constexpr absl::string_view kInferenceOnly = "a kernel of inference; no rule for its gradient yet";
-
-int64_t Heads(const OpContext& ctx, absl::string_view name = "num_heads") {
-  return std::max<int64_t>(ctx.attributes().Int(name, 1), 1);
-}
 
 // ---- Attention: X [B, S, I], W [I, Q + K + V], bias, mask_index, past [2, B, H, P, D], attention_bias.
 
@@ -45,10 +39,6 @@ PackedWidths WidthsOf(const OpContext& ctx) {
 
 // Past of Attention is input 4, of QAttention input 8.
 int PastSlot(const OpContext& ctx) { return ctx.node().op.type == "QAttention" ? 8 : 4; }
-
-int64_t PastLength(const OpContext& ctx, int slot) {
-  return ctx.HasInput(slot) && ctx.InType(slot).rank() >= 2 ? ctx.InShape(slot)[ctx.InType(slot).rank() - 2] : 0;
-}
 
 absl::Status CheckPackedAttention(const OpContext& ctx) {
   RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 3, 3));
@@ -267,35 +257,6 @@ absl::Status LowerMultiHeadAttention(LowerContext& ctx) {
 
 // ---- GroupQueryAttention: query key value past_key past_value seqlens_k total_sequence_length cos sin ...
 
-struct GroupShape {
-  int64_t batch, queries, q_heads, kv_heads, head_size, keys;
-  bool packed;  // query holds key and value as well
-};
-
-// `total_slot`: the input that holds the number of keys.
-absl::StatusOr<GroupShape> GroupShapeOf(const OpContext& ctx, int total_slot = 6) {
-  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 3, 3));
-  const Shape& query = ctx.InShape(0);
-  GroupShape group{.batch = query[0],
-                   .queries = query[1],
-                   .q_heads = Heads(ctx),
-                   .kv_heads = Heads(ctx, "kv_num_heads"),
-                   .packed = !ctx.HasInput(1) || ctx.InType(1).rank() < 3};  // some write a placeholder of one element
-  const int64_t heads = group.packed ? group.q_heads + 2 * group.kv_heads : group.q_heads;
-  group.head_size = query[2] / heads;
-  if (query[2] % heads != 0 || group.head_size == 0 || group.q_heads % group.kv_heads != 0) {
-    return ctx.Error(absl::StrCat("query is ", TypeString(ctx.InType(0)), ", expected [B, S, ", heads, " heads]"));
-  }
-  const Literal* total = ctx.InLiteral(total_slot);
-  const int64_t past = PastLength(ctx, 3);
-  int64_t fresh = group.queries;
-  if (!group.packed && ctx.InType(1).rank() >= 3) fresh = ctx.InShape(1)[ctx.InType(1).rank() == 4 ? 2 : 1];
-  group.keys = past + fresh;
-  // A total that is known says how much of a shared buffer is used.
-  if (total != nullptr && total->ints.size() == 1 && total->ints[0] > 0) group.keys = std::max(past, total->ints[0]);
-  return group;
-}
-
 absl::StatusOr<std::vector<Type>> InferGroupQueryAttention(const OpContext& ctx) {
   RS_ASSIGN_OR_RETURN(const GroupShape group, GroupShapeOf(ctx));
   const DType dtype = ctx.InType(0).dtype;
@@ -374,181 +335,6 @@ absl::Status LowerGroupQueryAttention(LowerContext& ctx) {
   return absl::OkStatus();
 }
 
-// ---- Attentions that run as one kernel: two products and a softmax over `keys` keys for each of `rows` query rows.
-
-// A point is one query row and head against one key: head_size MACs for the score, as many for the sum; softmax 4
-// FLOPs and 2 transcendentals, as elsewhere. There are `points` of them, multiplied.
-Kernel PairsKernel(const OpContext& ctx, std::initializer_list<int64_t> points, int64_t head_size) {
-  Kernel kernel{.contraction = true,
-                .macs_per_point = 2 * std::max<int64_t>(head_size, 1),
-                .flops_per_point = 4,
-                .transcendentals_per_point = 2};
-  char name = 'l';
-  for (int64_t count : points) AddLoop(kernel, name++, count);
-  AddWholeInputs(ctx, kernel);
-  AddWholeOutputs(ctx, kernel);
-  return kernel;
-}
-
-absl::StatusOr<Kernel> FusedAttentionKernel(const OpContext& ctx, int64_t rows, int64_t heads, int64_t keys,
-                                            int64_t width) {
-  return PairsKernel(ctx, {rows, heads, keys}, width / heads);
-}
-
-// SparseAttention: query key value past_key past_value block_row_indices [layouts, row blocks + 1] block_column_indices
-// [layouts, most blocks of a layout] total_sequence_length key_lengths cos sin. Past and present are one buffer; row
-// block r of layout l attends the column blocks from row index [l, r] to [l, r + 1], whole ones (the diagonal too);
-// head h has layout h modulo layouts. The queries are the last ones of the keys.
-absl::StatusOr<GroupShape> SparseShapeOf(const OpContext& ctx) {
-  RS_ASSIGN_OR_RETURN(GroupShape group, GroupShapeOf(ctx, 7));
-  const Literal* total = ctx.InLiteral(7);
-  const bool known = total != nullptr && total->ints.size() == 1 && total->ints[0] > 0;
-  if (PastLength(ctx, 3) > 0) group.keys = known ? total->ints[0] : PastLength(ctx, 3);
-  return group;
-}
-
-absl::StatusOr<std::vector<Type>> InferSparseAttention(const OpContext& ctx) {
-  RS_ASSIGN_OR_RETURN(const GroupShape group, SparseShapeOf(ctx));
-  const DType dtype = ctx.InType(0).dtype;
-  std::vector<Type> types =
-      First(ctx, Type::Tensor(dtype, {group.batch, group.queries, group.q_heads * group.head_size}));
-  for (size_t j = 1; j < types.size(); ++j) {
-    const int past = static_cast<int>(j) + 2;
-    types[j] = ctx.HasInput(past) ? ctx.InType(past)
-                                  : Type::Tensor(dtype, {group.batch, group.kv_heads, group.keys, group.head_size});
-  }
-  return types;
-}
-
-// Pairs of a query and a key that layout `layout` lets meet. REQUIRES: both literals are known matrices.
-int64_t PairsOfLayout(const Literal& rows, const Literal& columns, int64_t layout, int64_t size,
-                      const GroupShape& group) {
-  const int64_t row_stride = rows.shape[1], column_stride = columns.shape[1];
-  int64_t pairs = 0;
-  for (int64_t r = 0; r + 1 < row_stride && r * size < group.keys; ++r) {
-    const int64_t queries = std::min((r + 1) * size, group.keys) - std::max(r * size, group.keys - group.queries);
-    if (queries <= 0) continue;
-    const int64_t first = std::max<int64_t>(rows.ints[layout * row_stride + r], 0);
-    const int64_t end = std::min(rows.ints[layout * row_stride + r + 1], column_stride);
-    for (int64_t i = first; i < end; ++i) {
-      const int64_t column = columns.ints[layout * column_stride + i];
-      if (column < 0 || column > group.keys / size) continue;
-      pairs += queries * std::clamp<int64_t>(group.keys - column * size, 0, size);
-    }
-  }
-  return pairs;
-}
-
-// Over all heads of one sample; every key for every query where the layout is not in the file.
-absl::StatusOr<int64_t> AttendedPairs(const OpContext& ctx, const GroupShape& group) {
-  const Literal* rows = ctx.InLiteral(5);
-  const Literal* columns = ctx.InLiteral(6);
-  const int64_t size = ctx.attributes().Int("sparse_block_size", 0);
-  const auto is_matrix = [](const Literal* literal) {
-    return literal != nullptr && literal->has_data && literal->shape.size() == 2 && !literal->ints.empty();
-  };
-  const auto dense = CheckedMultiply(group.queries, group.keys);
-  std::optional<int64_t> pairs = dense ? CheckedMultiply(*dense, group.q_heads) : std::nullopt;
-  const bool known = is_matrix(rows) && is_matrix(columns) && rows->shape[0] == columns->shape[0];
-  constexpr int64_t kMostPairs = int64_t{1} << 40;  // so that no sum over the layout overflows
-  if (pairs && *pairs <= kMostPairs && known && size > 0 && size <= group.keys) {
-    const int64_t layouts = rows->shape[0];
-    int64_t sum = 0;  // each layout's at most the dense number
-    for (int64_t l = 0; l < std::min(layouts, group.q_heads); ++l) {
-      const int64_t heads = (group.q_heads - l + layouts - 1) / layouts;
-      sum += heads * std::min(PairsOfLayout(*rows, *columns, l, size, group), *dense);
-    }
-    pairs = sum;
-  }
-  if (!pairs) return absl::OutOfRangeError(ctx.Error("number of scores exceeds int64").message());
-  return *pairs;
-}
-
-absl::StatusOr<Kernel> SparseAttentionKernel(const OpContext& ctx) {
-  RS_ASSIGN_OR_RETURN(const GroupShape group, SparseShapeOf(ctx));
-  RS_ASSIGN_OR_RETURN(const int64_t pairs, AttendedPairs(ctx, group));
-  return PairsKernel(ctx, {group.batch, pairs}, group.head_size);
-}
-
-// query key value mask bias past_key past_value ...: present buffers are as the past ones.
-absl::StatusOr<std::vector<Type>> InferDecoderMasked(const OpContext& ctx) {
-  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 3, 3));
-  std::vector<Type> types = First(ctx, ctx.InType(0));
-  for (size_t j = 1; j < types.size(); ++j) {
-    const int past = j < 3 ? static_cast<int>(j) + 4 : -1;
-    if (past > 0 && ctx.HasInput(past)) types[j] = ctx.InType(past);
-  }
-  return types;
-}
-
-absl::StatusOr<Kernel> DecoderMaskedKernel(const OpContext& ctx) {
-  const Shape& query = ctx.InShape(0);
-  int64_t keys = ctx.HasInput(1) && ctx.InType(1).rank() >= 2 ? ctx.InShape(1)[ctx.InType(1).rank() - 2] : query[1];
-  keys += PastLength(ctx, 5);
-  return FusedAttentionKernel(ctx, query[0] * query[1], Heads(ctx), keys, query[2]);
-}
-
-// PackedAttention: X [T, I], W [I, 3 H], bias, token_offset [B, S], ...: padding removed, so T tokens of B rows.
-absl::StatusOr<std::vector<Type>> InferTokens(const OpContext& ctx) {
-  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 2));
-  Type type = ctx.InType(0);
-  if (ctx.node().op.type == "PackedAttention") {
-    RS_RETURN_IF_ERROR(ExpectRank(ctx, 1, 2, 2));
-    const auto sizes = ctx.attributes().Ints("qkv_hidden_sizes");
-    type.shape.back() = sizes.size() == 3 ? sizes[2] : ctx.InShape(1)[1] / 3;
-  }
-  if (ctx.node().op.type == "PackedMultiHeadAttention" && type.rank() == 4) {  // packed QKV [T, H, 3, D]
-    type = Type::Tensor(type.dtype, {type.shape[0], type.shape[1] * type.shape[3]});
-  }
-  return First(ctx, std::move(type));
-}
-
-absl::StatusOr<Kernel> PackedTokensKernel(const OpContext& ctx) {
-  const int offsets = ctx.node().op.type == "PackedAttention" ? 3 : 4;
-  const Shape& y = ctx.OutShape(0);
-  const int64_t keys = ctx.HasInput(offsets) && ctx.InType(offsets).rank() == 2 ? ctx.InShape(offsets)[1] : y[0];
-  RS_ASSIGN_OR_RETURN(Kernel kernel, FusedAttentionKernel(ctx, y[0], Heads(ctx), keys, y.back()));
-  if (offsets == 3) {  // with the projection
-    const auto macs = CheckedMultiply(ctx.InElements(0), ctx.InShape(1)[1]);
-    const auto flops = macs ? CheckedMultiply(*macs, 2) : std::nullopt;
-    if (!flops) return absl::OutOfRangeError(ctx.Error("projection exceeds int64").message());
-    kernel.extra_flops = *flops;
-  }
-  return kernel;
-}
-
-// X, weights of Q K V, ...: a window of `window` tokens to both sides.
-absl::StatusOr<Kernel> LongformerKernel(const OpContext& ctx) {
-  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 3, 3));
-  const Shape& x = ctx.InShape(0);
-  const int64_t keys = std::min(x[1], 2 * ctx.attributes().Int("window", x[1]) + 1);
-  return FusedAttentionKernel(ctx, x[0] * x[1], Heads(ctx), keys, x[2]);
-}
-
-// query [T, Hq D] key value key_cache [blocks, size, Hkv, D] value_cache cumulative_lengths past_lengths block_table
-// [B, most blocks of a row] -> output key_cache value_cache.
-absl::StatusOr<std::vector<Type>> InferPagedAttention(const OpContext& ctx) {
-  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 2, 2));
-  Type type = ctx.InType(0);
-  if (!ctx.HasInput(1)) {  // packed
-    const int64_t q = Heads(ctx), kv = Heads(ctx, "kv_num_heads");
-    type.shape[1] = type.shape[1] / (q + 2 * kv) * q;
-  }
-  std::vector<Type> types = First(ctx, std::move(type));
-  for (size_t j = 1; j < types.size(); ++j) {
-    if (ctx.HasInput(static_cast<int>(j) + 2)) types[j] = ctx.InType(static_cast<int>(j) + 2);
-  }
-  return types;
-}
-
-absl::StatusOr<Kernel> PagedAttentionKernel(const OpContext& ctx) {
-  RS_RETURN_IF_ERROR(ExpectRank(ctx, 3, 4, 4));
-  RS_RETURN_IF_ERROR(ExpectRank(ctx, 7, 2, 2));
-  const auto keys = CheckedMultiply(ctx.InShape(7)[1], ctx.InShape(3)[1]);
-  if (!keys) return absl::OutOfRangeError(ctx.Error("number of keys exceeds int64").message());
-  return FusedAttentionKernel(ctx, ctx.OutShape(0)[0], Heads(ctx), *keys, ctx.OutShape(0)[1]);
-}
-
 // ---- RotaryEmbedding: input position_ids cos_cache sin_cache; ONNX's has the positions last.
 
 absl::Status LowerRotary(LowerContext& ctx) {
@@ -566,16 +352,38 @@ absl::Status LowerRotary(LowerContext& ctx) {
   return absl::OkStatus();
 }
 
-OpSemantics Fused(absl::string_view type, InferFn infer, KernelFn kernel) {
-  return {.domain = kMicrosoft,
-          .type = type,
-          .infer = infer,
-          .kernel = kernel,
-          .not_differentiable = kInferenceOnly,
-          .contraction = true};
+}  // namespace
+
+int64_t Heads(const OpContext& ctx, absl::string_view name) {
+  return std::max<int64_t>(ctx.attributes().Int(name, 1), 1);
 }
 
-}  // namespace
+int64_t PastLength(const OpContext& ctx, int slot) {
+  return ctx.HasInput(slot) && ctx.InType(slot).rank() >= 2 ? ctx.InShape(slot)[ctx.InType(slot).rank() - 2] : 0;
+}
+
+absl::StatusOr<GroupShape> GroupShapeOf(const OpContext& ctx, int total_slot) {
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 3, 3));
+  const Shape& query = ctx.InShape(0);
+  GroupShape group{.batch = query[0],
+                   .queries = query[1],
+                   .q_heads = Heads(ctx),
+                   .kv_heads = Heads(ctx, "kv_num_heads"),
+                   .packed = !ctx.HasInput(1) || ctx.InType(1).rank() < 3};  // some write a placeholder of one element
+  const int64_t heads = group.packed ? group.q_heads + 2 * group.kv_heads : group.q_heads;
+  group.head_size = query[2] / heads;
+  if (query[2] % heads != 0 || group.head_size == 0 || group.q_heads % group.kv_heads != 0) {
+    return ctx.Error(absl::StrCat("query is ", TypeString(ctx.InType(0)), ", expected [B, S, ", heads, " heads]"));
+  }
+  const Literal* total = ctx.InLiteral(total_slot);
+  const int64_t past = PastLength(ctx, 3);
+  int64_t fresh = group.queries;
+  if (!group.packed && ctx.InType(1).rank() >= 3) fresh = ctx.InShape(1)[ctx.InType(1).rank() == 4 ? 2 : 1];
+  group.keys = past + fresh;
+  // A total that is known says how much of a shared buffer is used.
+  if (total != nullptr && total->ints.size() == 1 && total->ints[0] > 0) group.keys = std::max(past, total->ints[0]);
+  return group;
+}
 
 void RegisterContribAttention(OpRegistry& registry) {
   const OpSemantics rows[] = {
@@ -590,14 +398,9 @@ void RegisterContribAttention(OpRegistry& registry) {
        .infer = InferGroupQueryAttention,
        .lower = LowerGroupQueryAttention},
       {.domain = kMicrosoft, .type = "RotaryEmbedding", .infer = InferFirstLikeInput, .lower = LowerRotary},
-      Fused("SparseAttention", InferSparseAttention, SparseAttentionKernel),
-      Fused("DecoderMaskedMultiHeadAttention", InferDecoderMasked, DecoderMaskedKernel),
-      Fused("PackedAttention", InferTokens, PackedTokensKernel),
-      Fused("PackedMultiHeadAttention", InferTokens, PackedTokensKernel),
-      Fused("LongformerAttention", InferTokens, LongformerKernel),
-      Fused("PagedAttention", InferPagedAttention, PagedAttentionKernel),
   };
   for (const OpSemantics& row : rows) registry.Add(row);
+  RegisterFusedAttention(registry);
 }
 
 }  // namespace reusescope

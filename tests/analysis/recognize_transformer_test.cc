@@ -211,6 +211,42 @@ TEST(AttentionFormsTest, PastInFrontIsACache) {
   EXPECT_THAT(Attention(kHalves, kNoMask).counts, Not(Contains(Key("key-value cache"))));
 }
 
+// Attention of one query over twelve keys kc and values vc, which `body` makes of a past.
+Recognized FixedCache(absl::string_view body) {
+  return RecognizeText(absl::StrCat(R"(<ir_version: 8, opset_import: ["" : 17]>
+g (float[1,2,1,8] q, float[1,2,12,8] past_k, float[1,2,12,8] past_v, float[1,2,1,8] past_k1, float[1,2,1,8] past_v1,
+   int64[1,1] at_row, int64[1,2,1,8] at_all, bool[1,1,12,1] at_where) => (float[1,2,1,8] y)
+{)",
+                                    body, R"( kt2 = Transpose <perm = [0,1,3,2]> (kc) s = MatMul(q, kt2)
+ p = Softmax <axis = -1> (s) y = MatMul(p, vc) })"));
+}
+
+TEST(AttentionFormsTest, RowsWrittenIntoAPastAreACache) {
+  // As torch.export writes index_copy and index_put of a cache of fixed size, and what scatter and where are.
+  constexpr absl::string_view kWrites[] = {
+      "kt = Transpose <perm = [2,0,1,3]> (past_k) ks = ScatterND(kt, at_row, k_row) kc = Transpose <perm = [1,2,0,3]> "
+      "(ks)"
+      "vt = Transpose <perm = [2,0,1,3]> (past_v) vs = ScatterND(vt, at_row, v_row) vc = Transpose <perm = [1,2,0,3]> "
+      "(vs)",
+      "kc = ScatterElements <axis = 2> (past_k, at_all, k_one) vc = ScatterElements <axis = 2> (past_v, at_all, v_one)",
+      "kc = Where(at_where, k_one, past_k) vc = Where(at_where, v_one, past_v)",
+  };
+  constexpr absl::string_view kRows =
+      "k_one = Exp(past_k1) v_one = Exp(past_v1) k_row = Transpose <perm = [2,0,1,3]> (k_one)"
+      "v_row = Transpose <perm = [2,0,1,3]> (v_one)";
+  const auto cached = [&](absl::string_view write, absl::string_view rows) {
+    return FixedCache(absl::StrCat(rows, write)).counts;
+  };
+  for (absl::string_view write : kWrites) {
+    EXPECT_THAT(cached(write, kRows), Contains(Pair("key-value cache", 1))) << write;
+  }
+  // Written into what was computed: a sequence put together, no past.
+  EXPECT_THAT(cached("pk = Exp(past_k) pv = Exp(past_v) kc = ScatterElements <axis = 2> (pk, at_all, k_one)"
+                     "vc = ScatterElements <axis = 2> (pv, at_all, v_one)",
+                     kRows),
+              Not(Contains(Key("key-value cache"))));
+}
+
 std::vector<std::string> MasksOf(const Recognized& result) {
   std::vector<std::string> masks;
   for (absl::string_view kind : {"causal", "padding", "constant"}) {
@@ -285,6 +321,32 @@ TEST(ExpertsTest, RoutingAndTheProductsOfWhatItChose) {
   EXPECT_THAT(regions("v, i = TopK(l, two) e = Gather(vectors, i) p = MatMul(e, w) y = Unsqueeze(p, two)"), IsEmpty());
   // Chooses among what no router made.
   EXPECT_THAT(regions(with_axes("a = Abs(l) v, i = TopK(a, two)")), IsEmpty());
+}
+
+// Every expert written out, its result weighed by whether it was chosen.
+TEST(ExpertsTest, ExpertsWrittenOutAreWeighedByTheChoice) {
+  const auto experts = [](absl::string_view body) {
+    return RecognizeText(absl::StrCat(R"(<ir_version: 8, opset_import: ["" : 17]>
+g (float[6,8] x) => (float[6,8] y)
+<float[8,4] router, int64[1] two = {2}, int64[1] last = {1}, int64 e0 = {0}, int64 e1 = {1}, float[8,8] w0, float[8,8] w1>
+{ l = MatMul(x, router) r = Softmax <axis = -1> (l) )",
+                                      body, "}"))
+        .counts;
+  };
+  constexpr absl::string_view kChoice =
+      "v, i = TopK(r, two) c0 = Equal(i, e0) c1 = Equal(i, e1) f0 = Cast <to = 1> (c0) f1 = Cast <to = 1> (c1)"
+      "g0 = Mul(f0, v) g1 = Mul(f1, v) a0 = ReduceSum(g0, last) a1 = ReduceSum(g1, last)";
+  EXPECT_THAT(experts(absl::StrCat(kChoice,
+                                   "p0 = MatMul(x, w0) p1 = MatMul(x, w1) m0 = Mul(p0, a0) m1 = Mul(p1, a1)"
+                                   "y = Add(m0, m1)")),
+              Contains(Pair("experts", 1)));
+  // One product that a choice gates is no expert among others.
+  EXPECT_THAT(experts(absl::StrCat(kChoice, "p0 = MatMul(x, w0) m0 = Mul(p0, a0) y = Add(m0, a1)")),
+              Not(Contains(Key("experts"))));
+  // Weights without a choice: a mixture of all.
+  EXPECT_THAT(experts("a0, a1, a2, a3 = Split <axis = 1> (r) p0 = MatMul(x, w0) p1 = MatMul(x, w1) m0 = Mul(p0, a0)"
+                      "m1 = Mul(p1, a1) y = Add(m0, m1)"),
+              Not(Contains(Key("experts"))));
 }
 
 }  // namespace

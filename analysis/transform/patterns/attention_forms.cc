@@ -3,6 +3,7 @@
 //
 //   MatMul(q, Transpose(k)) ... MatMul(p, v)     k, v = Reshape(Expand(Unsqueeze(k')))    grouped-query attention
 //                                                k, v = Concat(graph input, k')           key-value cache
+//                                                k, v = ScatterND(graph input, ., k')     the same, of fixed size
 //   Add(scores, m), Where(m, scores, low)        m is triangular, or compares positions   causal mask
 //                                                m comes from an input of the model       padding mask
 //                                                m is stored and is neither               constant mask
@@ -78,6 +79,24 @@ bool IsCacheConcat(const Matcher& matcher, NodeId id) {
   if (axis < 0) axis += rank;
   return graph.value(past).kind == ValueKind::kInput && IsFloatingPoint(graph.value(past).type.dtype) && axis > 0 &&
          axis < rank && matcher.Producer(graph.node(id).inputs[1]) != kNoNode;
+}
+
+// Something computed, written by position into a past that the model is given: a cache of a fixed size.
+bool IsCacheWrite(const Matcher& matcher, NodeId id) {
+  const bool chooses = matcher.Is(id, "Where");
+  if (!chooses && !matcher.IsAnyOf(id, {"ScatterND", "ScatterElements", "TensorScatter"})) return false;
+  const Node& node = matcher.graph().node(id);
+  if (node.inputs.size() < 2 || (node.op.type != "TensorScatter" && node.inputs.size() < 3)) return false;
+  const ValueId fresh = node.inputs[node.op.type == "TensorScatter" || chooses ? 1 : 2];
+  ValueId past = node.inputs[chooses ? 2 : 0];
+  for (int i = 0; i < kMaxSteps && matcher.Producer(past) != kNoNode; ++i) {
+    const NodeId view = matcher.Producer(past);
+    if (!matcher.IsAnyOf(view, {"Transpose", "Reshape", "Unsqueeze", "Squeeze", "Cast", "Identity"})) return false;
+    past = matcher.graph().node(view).inputs[0];
+  }
+  const Value& value = matcher.graph().value(past);
+  return value.kind == ValueKind::kInput && IsFloatingPoint(value.type.dtype) && value.type.rank() >= 3 &&
+         matcher.Producer(fresh) != kNoNode && IsFloatingPoint(matcher.graph().value(fresh).type.dtype);
 }
 
 // How many attentions have such a node behind both their keys and their values; those nodes join the region.
@@ -220,7 +239,8 @@ int FindGroupedHeads(Matcher& matcher) {
 }
 
 int FindKeyValueCache(Matcher& matcher) {
-  return FindBehindKeysAndValues(matcher, [&](NodeId id) { return IsCacheConcat(matcher, id); });
+  return FindBehindKeysAndValues(matcher,
+                                 [&](NodeId id) { return IsCacheConcat(matcher, id) || IsCacheWrite(matcher, id); });
 }
 
 int CountCausalMasks(Matcher& matcher) { return CountMasks(matcher, &MaskKind::causal); }

@@ -3,6 +3,9 @@
 //
 //   Silu(x Wg) * (x Wu)                                          -> region "SwiGLU", with its products
 //   TopK(x Wr [, Softmax]) -> indices -> Gather(We) -> MatMul    -> region "experts": routing, gathers, expert products
+//   TopK(x Wr) -> Equal(indices, e) ... -> expert e(x) * weight  -> the same, every expert written out
+
+#include <algorithm>
 
 #include "analysis/ops/op_semantics.h"
 #include "analysis/transform/patterns/patterns.h"
@@ -60,35 +63,88 @@ bool PassesOn(const Matcher& matcher, NodeId id) {
     const ValueId data = matcher.graph().node(id).inputs[0];
     return matcher.Producer(data) != kNoNode || matcher.graph().value(data).type.rank() >= 3;
   }
-  return matcher.IsAnyOf(
-      id, {"Reshape", "Unsqueeze", "Squeeze", "Cast", "Identity", "Transpose", "Expand", "Softmax", "ReduceSum", "Div",
-           "OneHot", "GatherElements", "ScatterElements", "Equal", "NonZero", "Where", "Slice", "Split"});
+  return matcher.IsAnyOf(id, {"Reshape",         "Unsqueeze", "Squeeze",   "Cast",      "Identity", "Transpose",
+                              "Expand",          "Softmax",   "ReduceSum", "Div",       "OneHot",   "GatherElements",
+                              "ScatterElements", "Equal",     "NonZero",   "ReduceMax", "Greater",  "Or",
+                              "Slice",           "Split"});
 }
 
-// From the results of the TopK on to the products that read what was chosen. Returns how many; notes all on the way.
-int FollowChoice(const Matcher& matcher, NodeId top_k, std::vector<bool>& seen, Match& match) {
-  int products = 0;
-  std::vector<NodeId> pending = {top_k};
-  std::vector<NodeId> met;
-  while (!pending.empty()) {
-    const NodeId id = pending.back();
-    pending.pop_back();
-    met.push_back(id);
-    for (ValueId output : matcher.graph().node(id).outputs) {
-      if (output == kNoValue) continue;
-      for (NodeId reader : matcher.Readers(output)) {
-        if (seen[reader]) continue;
-        const bool product = IsContraction(matcher, reader);
-        if (!product && !PassesOn(matcher, reader)) continue;
-        seen[reader] = true;
-        product ? met.push_back(reader) : pending.push_back(reader);
-        products += product ? 1 : 0;
+// Walks from the results of a TopK on to the products that read what was chosen, and to those whose results are weighed
+// by it.
+class Choice {
+ public:
+  // Nodes in `seen` belong to another choice already; those met are added.
+  Choice(const Matcher& matcher, NodeId router, std::vector<bool>& seen)
+      : matcher_(matcher), router_(router), seen_(seen) {}
+
+  // How many products there are; notes all on the way.
+  int Follow(NodeId top_k, Match& match) {
+    std::vector<NodeId> pending = {top_k};
+    while (!pending.empty()) {
+      const NodeId id = pending.back();
+      pending.pop_back();
+      met_.push_back(id);
+      for (ValueId output : matcher_.graph().node(id).outputs) {
+        if (output == kNoValue) continue;
+        for (NodeId reader : matcher_.Readers(output)) Meet(reader, output, pending);
       }
     }
+    int products = chosen_;
+    int weighed = 0;
+    for (const Match& expert : weighed_) weighed += AddExpert(expert);
+    products += weighed > 1 ? weighed : 0;             // a single result that is weighed is gated, not chosen
+    for (NodeId id : met_) match.nodes.push_back(id);  // each was seen once
+    return products;
   }
-  for (NodeId id : met) match.nodes.push_back(id);  // each was seen once
-  return products;
-}
+
+ private:
+  void Meet(NodeId reader, ValueId value, std::vector<NodeId>& pending) {
+    if (seen_[reader]) return;
+    if (IsContraction(matcher_, reader)) {
+      seen_[reader] = true;
+      met_.push_back(reader);
+      ++chosen_;
+    } else if (matcher_.IsAnyOf(reader, {"Mul", "Where"})) {
+      Match expert;
+      expert.Add(reader);
+      seen_[reader] = true;
+      IsResultBeside(value, expert) ? weighed_.push_back(expert) : pending.push_back(reader);
+    } else if (PassesOn(matcher_, reader)) {
+      seen_[reader] = true;
+      pending.push_back(reader);
+    }
+  }
+
+  // Whether the node in `expert` has, beside `value`, the result of a product, which is noted with the way to it.
+  bool IsResultBeside(ValueId value, Match& expert) const {
+    const Node& node = matcher_.graph().node(expert.nodes[0]);
+    return std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId operand) {
+      if (operand == value) return false;
+      Match found = expert;
+      const NodeId product = FindProduct(matcher_, operand, found);
+      if (product == kNoNode || product == router_) return false;
+      expert = found;
+      return true;
+    });
+  }
+
+  // 1 if its product, the last node, was not met on another way.
+  int AddExpert(const Match& expert) {
+    if (seen_[expert.nodes.back()]) return 0;
+    for (NodeId id : expert.nodes) {
+      if (id == expert.nodes[0] || !seen_[id]) met_.push_back(id);
+      seen_[id] = true;
+    }
+    return 1;
+  }
+
+  const Matcher& matcher_;
+  const NodeId router_;
+  std::vector<bool>& seen_;
+  std::vector<NodeId> met_;
+  std::vector<Match> weighed_;
+  int chosen_ = 0;
+};
 
 }  // namespace
 
@@ -123,8 +179,8 @@ int FindExperts(Matcher& matcher) {
   std::vector<bool> seen(matcher.graph().nodes.size(), false);
   for (NodeId top_k : matcher.NodesOf("TopK")) {
     Match match;
-    if (FindRouter(matcher, matcher.graph().node(top_k), match) == kNoNode) continue;
-    if (FollowChoice(matcher, top_k, seen, match) == 0) continue;
+    const NodeId router = FindRouter(matcher, matcher.graph().node(top_k), match);
+    if (router == kNoNode || Choice(matcher, router, seen).Follow(top_k, match) == 0) continue;
     matcher.AddRegion("experts", match.nodes);
     ++count;
   }

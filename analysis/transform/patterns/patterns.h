@@ -49,7 +49,7 @@ int FuseRotary(Matcher& matcher);
 int FindAttention(Matcher& matcher);
 
 // Of the attentions found: those whose keys and values are repeated for groups of query heads, and those that have them
-// behind a past that the model is given; the nodes that do so join the region.
+// behind a past that the model is given, or written into it by position; the nodes that do so join the region.
 int FindGroupedHeads(Matcher& matcher);
 int FindKeyValueCache(Matcher& matcher);
 // Of the attentions found: those with a mask that compares positions, that comes from an input of the model, or that is
@@ -60,7 +60,7 @@ int CountConstantMasks(Matcher& matcher);
 
 // Silu(x Wg) * (x Wu), also of one product that is split: a region "SwiGLU".
 int FindSwiGlu(Matcher& matcher);
-// TopK of a router's product, and the products that read what it chose: a region "experts".
+// TopK of a router's product, and the products that read what it chose, or whose results it weighs: a region "experts".
 int FindExperts(Matcher& matcher);
 
 // DequantizeLinear, operator, QuantizeLinear -> QLinearConv, QLinearMatMul, QGemm, QLinearAdd, ...; a product that
