@@ -90,9 +90,8 @@ absl::StatusOr<TrainingGraph> BuildStages(Model model, const AnalysisOptions& op
   RS_RETURN_IF_ERROR(FindParameters(graph, {.freeze = options.freeze, .train = options.train}, notes));
   RS_RETURN_IF_ERROR(FoldConstants(graph));
   if (options.recognize) {
-    RS_ASSIGN_OR_RETURN(const RecognizedCounts recognized,
-                        Recognize(graph, {.inference = options.mode == Mode::kInference}));
-    NoteRestoredDropout(recognized, notes);
+    RS_ASSIGN_OR_RETURN(training.recognized, Recognize(graph, {.inference = options.mode == Mode::kInference}));
+    NoteRestoredDropout(training.recognized, notes);
   }
   RS_RETURN_IF_ERROR(LowerComposites(graph));
   RS_RETURN_IF_ERROR(VerifyInDebug(graph, Stage::kRecognize));

@@ -255,8 +255,12 @@ constexpr Term kGlossary[] = {
     {"recognize", Topic::kModel, "recognition,fused",
      "Rebuilding operators that exporters took apart: GELU, SiLU, HardSwish, LayerNormalization, RMSNormalization, "
      "GroupNormalization, rotary embedding; and finding what belongs together: attention, SwiGLU, experts. "
-     "--recognize=off shows the raw graph.",
-     "", "option: --recognize; graph --after=recognize"},
+     "The report counts them. --recognize=off shows the raw graph.",
+     "", "table: recognized; JSON: recognized; option: --recognize; graph --after=recognize"},
+    {"upper-bound", Topic::kModel, "upper-bounds,bounded-tensors,data-dependent",
+     "A dimension that data decide (how many boxes are left, which elements are not zero) is taken at its largest, and "
+     "so is what follows from it; shapes say so: [<=100, 4].",
+     "", "table: outputs; JSON: upper_bounds, bounded_tensors; graph"},
     {"resolve", Topic::kModel, "bind,symbolic-dimension,dynamic-axes",
      "Giving every symbolic dimension a number: --batch for leading ones, --dim NAME=N by name, --input NAME=SHAPE "
      "whole. An "

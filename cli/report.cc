@@ -34,9 +34,25 @@ absl::string_view LossName(Loss loss) {
   return "";
 }
 
+TensorRow TensorRowOf(const Value& value) {
+  return {.name = value.name, .type = TypeString(value.type, value.at_most), .at_most = value.at_most};
+}
+
+// What the forward kernels make of a size that data decide.
+std::vector<TensorRow> BoundedTensors(const Graph& graph) {
+  std::vector<TensorRow> rows;
+  for (NodeId id : graph.order) {
+    if (graph.node(id).phase != Phase::kForward) continue;
+    for (ValueId output : graph.node(id).outputs) {
+      if (output != kNoValue && graph.value(output).at_most != 0) rows.push_back(TensorRowOf(graph.value(output)));
+    }
+  }
+  return rows;
+}
+
 std::vector<TensorRow> TensorRows(const Graph& graph, const std::vector<ValueId>& ids) {
   std::vector<TensorRow> rows;
-  for (ValueId id : ids) rows.push_back({graph.value(id).name, TypeString(graph.value(id).type)});
+  for (ValueId id : ids) rows.push_back(TensorRowOf(graph.value(id)));
   return rows;
 }
 
@@ -423,10 +439,12 @@ absl::StatusOr<Report> MakeReport(const Analysis& analysis, const std::vector<Ha
   report.model = {.facts = analysis.facts,
                   .parameter_bytes = analysis.memory.parameter_bytes,
                   .inputs = TensorRows(graph, graph.inputs),
-                  .outputs = TensorRows(graph, graph.outputs)};
+                  .outputs = TensorRows(graph, graph.outputs),
+                  .bounded = BoundedTensors(graph)};
   report.settings = MakeSettings(analysis, options.bare_peak);
   report.notes = analysis.notes;
   report.coverage = analysis.coverage;
+  report.recognized.assign(analysis.training.recognized.begin(), analysis.training.recognized.end());
 
   for (const Hardware& hardware : devices) {
     RS_ASSIGN_OR_RETURN(DeviceSection device, MakeDevice(analysis, hardware, options.bare_peak));

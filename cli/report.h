@@ -29,13 +29,15 @@ namespace reusescope::cli {
 
 struct TensorRow {
   std::string name;
-  std::string type;  // "float32[32, 3, 224, 224]"
+  std::string type;      // "float32[32, 3, 224, 224]", "int64[<=100, 3]"
+  uint64_t at_most = 0;  // bit d: dimension d is an upper bound
 };
 
 struct ModelSection {
   ModelFacts facts;
   int64_t parameter_bytes = 0;
   std::vector<TensorRow> inputs, outputs;
+  std::vector<TensorRow> bounded;  // computed in forward, of a size that data decide; in schedule order
 };
 
 // The assumptions of the analysis, in the words of the flags.
@@ -146,6 +148,7 @@ struct Report {
   SettingsSection settings;
   std::vector<std::string> notes;
   Coverage coverage;
+  std::vector<std::pair<std::string, int>> recognized;  // what exporters took apart: "LayerNormalization", 25
   std::array<Work, kNumPhases> phases;
   Work step;                           // where gradients accumulate: the last micro-batch, in which the update runs
   std::optional<Work> optimizer_step;  // where gradients accumulate: all micro-batches, and one update

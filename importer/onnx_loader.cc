@@ -142,9 +142,11 @@ absl::Status LoadFunctions(const onnx::ModelProto& proto, const GraphContext& co
   return RecursionCheck(model.functions).Run();
 }
 
-// What runtimes take for a model that does not say: before imports were invented, version 1; the newest otherwise.
+// For a model that does not say: before imports were invented, version 1; else the newest that ONNX's releases wrote
+// with this IR version (onnx.helper.VERSION_TABLE).
 int DefaultOnnxOpset(int64_t ir_version) {
-  if (ir_version < onnx::IR_VERSION_2017_11_3) return 1;
+  static constexpr int kNewest[] = {1, 1, 1, 8, 9, 10, 11, 14, 18, 20, 22, 23, 24, 27};
+  if (ir_version >= 0 && ir_version < static_cast<int64_t>(std::size(kNewest))) return kNewest[ir_version];
   return onnx::OpSchemaRegistry::DomainToVersionRange::Instance().Map().at("").second;
 }
 

@@ -76,6 +76,7 @@ struct Value {
   int32_t literal = -1;       // index into Graph::literals when the (small) value is known; see Graph::literal()
   std::string original_name;  // of a parameter, where the file still knows it ("layer1.0.conv1.weight"); else ""
   std::string payload_of;     // the stored tensor whose numbers this one has, where that is another; else ""
+  uint64_t at_most = 0;       // bit d: dimension d is an upper bound, as data decide it (the first 64 dimensions)
   // Symbolic dimensions as declared by the file, parallel to type.shape ("" where the file gives a number); else empty.
   std::vector<std::string> dim_symbols;
 };

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/btree_map.h"
 #include "analysis/ir/graph.h"
 
 namespace reusescope {
@@ -24,8 +25,9 @@ struct TrainingGraph {
   std::vector<bool> dropped;         // by value: not kept for backward (transform/checkpoint.h); empty: all are
   std::vector<ValueId> seeds;        // gradients of the outputs that are fed from outside, when no loss is attached
   ValueId loss = kNoValue;
-  std::string loss_description;  // "cross-entropy on 'output' [32, 1000], classes on axis 1"
-  std::string optimizer;         // "adamw"; "" in inference
+  std::string loss_description;                  // "cross-entropy on 'output' [32, 1000], classes on axis 1"
+  std::string optimizer;                         // "adamw"; "" in inference
+  absl::btree_map<std::string, int> recognized;  // how many of each (transform/recognize.h)
 };
 
 }  // namespace reusescope

@@ -78,22 +78,21 @@ bool IsFullyKnown(absl::Span<const int64_t> shape) {
   return true;
 }
 
-std::string ShapeString(absl::Span<const int64_t> shape) {
-  return absl::StrCat("[",
-                      absl::StrJoin(shape, ", ",
-                                    [](std::string* out, int64_t dim) {
-                                      if (dim < 0) {
-                                        out->push_back('?');
-                                      } else {
-                                        absl::StrAppend(out, dim);
-                                      }
-                                    }),
-                      "]");
+std::string ShapeString(absl::Span<const int64_t> shape) { return ShapeString(shape, 0); }
+
+std::string ShapeString(absl::Span<const int64_t> shape, uint64_t at_most) {
+  std::string out = "[";
+  for (size_t d = 0; d < shape.size(); ++d) {
+    if (d > 0) out += ", ";
+    if (d < 64 && (at_most >> d & 1) != 0) out += "<=";
+    shape[d] < 0 ? out.push_back('?') : absl::StrAppend(&out, shape[d]);
+  }
+  return out + "]";
 }
 
-std::string TypeString(const Type& type) {
+std::string TypeString(const Type& type, uint64_t at_most) {
   const std::string tensor =
-      absl::StrCat(DTypeName(type.dtype), type.has_shape ? ShapeString(type.shape) : std::string("[...]"));
+      absl::StrCat(DTypeName(type.dtype), type.has_shape ? ShapeString(type.shape, at_most) : std::string("[...]"));
   switch (type.form) {
     case Type::Form::kUnknown:
       return "unknown";

@@ -70,6 +70,8 @@ absl::StatusOr<int64_t> StorageBytes(int64_t elements, int bits);
 bool IsFullyKnown(absl::Span<const int64_t> shape);
 // "[32, 3, ?, 224]".
 std::string ShapeString(absl::Span<const int64_t> shape);
+// "[<=100, 4]": bit d of `at_most` says that dimension d is an upper bound.
+std::string ShapeString(absl::Span<const int64_t> shape, uint64_t at_most);
 
 // What a value is. `dtype` and `shape` describe the tensor, or the elements of a sequence or optional.
 struct Type {
@@ -88,7 +90,7 @@ struct Type {
 };
 
 // "float32[32, 3, 224, 224]", "sequence(float32[?])".
-std::string TypeString(const Type& type);
+std::string TypeString(const Type& type, uint64_t at_most = 0);
 
 // a * b and a + b, or nullopt when the result does not fit.
 inline std::optional<int64_t> CheckedMultiply(int64_t a, int64_t b) {

@@ -237,8 +237,14 @@ absl::StatusOr<InferredNode> InferNode(const NodeQuery& query) {
   if (entry == nullptr) {
     return absl::NotFoundError(absl::StrCat(Prefix(query, query.op.since_version), "no such operator in ONNX"));
   }
-  const absl::Status misfit = CheckArity(query, *entry);
-  if (misfit.ok()) return InferBy(query, *entry);
+  absl::Status misfit = CheckArity(query, *entry);
+  if (misfit.ok()) {
+    absl::StatusOr<InferredNode> result = InferBy(query, *entry);
+    // Attributes of another version (the `broadcast` and `axis` of old additions) are of no account unless they must
+    // be.
+    if (result.ok() || HasOnlyAttributesOf(query, *entry->schema)) return result;
+    misfit = result.status();
+  }
   const SchemaEntry* other = FindFittingSchema(query, entry->since_version);
   if (other == nullptr) return misfit;
   absl::StatusOr<InferredNode> result = InferBy(query, *other);

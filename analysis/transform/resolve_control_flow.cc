@@ -66,10 +66,32 @@ absl::StatusOr<Graph*> ShapeResolver::Subgraph(NodeId id, absl::string_view name
   return graph_.subgraphs[reference->index].get();
 }
 
+namespace {
+
+// A body is walked once for each iteration that is followed; what the last walk found is found anew.
+void ForgetComputed(Graph& body) {
+  std::vector<Literal> stored;
+  absl::flat_hash_map<int32_t, int32_t> moved;
+  for (Value& value : body.values) {
+    if (value.literal < 0) continue;
+    if (value.producer != kNoNode) {
+      value.literal = -1;
+      continue;
+    }
+    const auto [it, is_new] = moved.try_emplace(value.literal, static_cast<int32_t>(stored.size()));
+    if (is_new) stored.push_back(std::move(body.literals[value.literal]));
+    value.literal = it->second;
+  }
+  body.literals = std::move(stored);
+}
+
+}  // namespace
+
 ShapeResolver::Types ShapeResolver::ResolveBody(NodeId id, Graph& body, absl::Span<const Type> types, int known_true) {
   if (body.inputs.size() != types.size()) {
     return Error(id, absl::StrCat("its body has ", body.inputs.size(), " inputs, expected ", types.size()));
   }
+  ForgetComputed(body);
   for (size_t i = 0; i < types.size(); ++i) {
     Value& input = body.value(body.inputs[i]);
     input.type = types[i];
@@ -133,13 +155,15 @@ ShapeResolver::Types ShapeResolver::ResolveBranches(NodeId id) {
   return types;
 }
 
-absl::StatusOr<const Graph*> ShapeResolver::DearerBranch(NodeId id) {
+absl::StatusOr<std::unique_ptr<Graph>> ShapeResolver::DearerBranch(NodeId id) {
   RS_ASSIGN_OR_RETURN(const auto branches, Branches(id));
-  const auto [then_branch, else_branch] = branches;
+  // Copies, as the file's branches stay with the node. What is spliced in is resolved already: branches within branches
+  // are looked at once.
+  std::unique_ptr<Graph> copies[2] = {branches.first->Clone(), branches.second->Clone()};
   double work[2] = {};
   absl::Status misfit[2];
   for (int i = 0; i < 2; ++i) {
-    const absl::StatusOr<double> found = BranchWork(id, i == 0 ? *then_branch : *else_branch);
+    const absl::StatusOr<double> found = BranchWork(id, *copies[i]);
     if (found.ok()) work[i] = *found;
     // What does not fit the shapes at hand cannot be what runs.
     if (!found.ok() && !absl::IsInvalidArgument(found.status())) return found.status();
@@ -152,14 +176,13 @@ absl::StatusOr<const Graph*> ShapeResolver::DearerBranch(NodeId id) {
                                         !both                ? " branch, the only one that fits"
                                         : work[0] == work[1] ? " branch, which computes as much"
                                                              : " branch, which computes more"));
-  return takes_else ? else_branch : then_branch;
+  return std::move(copies[takes_else ? 1 : 0]);
 }
 
-// FLOPs and transcendentals of a branch. On a copy: the branch itself is resolved where it is spliced in.
-absl::StatusOr<double> ShapeResolver::BranchWork(NodeId id, const Graph& branch) {
-  const std::unique_ptr<Graph> copy = branch.Clone();
-  RS_RETURN_IF_ERROR(ResolveBody(id, *copy, {}).status());
-  RS_ASSIGN_OR_RETURN(const BodyWork found, WorkOf(*copy));
+// FLOPs and transcendentals of a branch, which is resolved.
+absl::StatusOr<double> ShapeResolver::BranchWork(NodeId id, Graph& branch) {
+  RS_RETURN_IF_ERROR(ResolveBody(id, branch, {}).status());
+  RS_ASSIGN_OR_RETURN(const BodyWork found, WorkOf(branch));
   return found.Total();
 }
 
@@ -252,9 +275,16 @@ ShapeResolver::Types ShapeResolver::ResolveLoop(NodeId id) {
   if (ends_early) {
     state_.bounded.push_back(absl::StrCat("'", graph_.node(id).name, "' (Loop) ", *trips, " trips"));
   }
+  const auto mark_at_most = [&](size_t j, size_t d) {
+    const ValueId output = graph_.node(id).outputs[j];
+    if (ends_early && output != kNoValue && d < 64) graph_.value(output).at_most |= uint64_t{1} << d;
+  };
   std::vector<Type> result;
   for (size_t i = 2; i < carried + 2; ++i) {
     Type type = trips == 0 ? initial[i] : last[i];
+    for (size_t d = 0; d < std::min(type.shape.size(), initial[i].shape.size()); ++d) {
+      if (type.shape[d] > initial[i].shape[d]) mark_at_most(i - 2, d);
+    }
     const int64_t grows = types[i].length - before[i].length;
     if (type.length != kUnknownDim && grows != 0 && trips != 0) {
       const auto rest = trips && !ends_early ? CheckedMultiply(grows, *trips - step) : std::nullopt;
@@ -264,6 +294,7 @@ ShapeResolver::Types ShapeResolver::ResolveLoop(NodeId id) {
   }
   for (size_t j = carried + 1; j < outputs.size(); ++j) {
     result.push_back(WithLeading(outputs[j], 0, trips.value_or(kUnknownDim)));
+    mark_at_most(j - 1, 0);
   }
   return result;
 }

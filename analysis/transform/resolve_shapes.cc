@@ -26,11 +26,17 @@ std::string Quoted(const absl::btree_set<std::string>& names) {
 // convolution over images, 16384 as that of one over sound.
 constexpr int64_t kAssumedSizes[] = {1, 256, 16384};
 
+// The size of dimensions that nothing binds; without `size`, that is an error, but for leading ones, which are 1 unless
+// they are taken as the others.
+struct Assumed {
+  std::optional<int64_t> size;
+  bool leading = false;
+};
+
 // Gives every dimension of the graph's inputs a number.
 class Binder {
  public:
-  // `assumed`: the size of dimensions that nothing binds; nullopt where that is an error.
-  Binder(Graph& graph, const ShapeBindings& bindings, std::optional<int64_t> assumed, std::vector<std::string>& notes)
+  Binder(Graph& graph, const ShapeBindings& bindings, const Assumed& assumed, std::vector<std::string>& notes)
       : graph_(graph), bindings_(bindings), assumed_(assumed), notes_(notes), dims_(bindings.dims) {}
 
   absl::StatusOr<absl::btree_map<std::string, int64_t>> Run() {
@@ -42,8 +48,8 @@ class Binder {
       for (ValueId id : graph_.inputs) RS_RETURN_IF_ERROR(BindRest(graph_.value(id), expressions));
     }
     if (!taken_.empty()) {
-      notes_.push_back(
-          absl::StrCat("dimensions that nothing binds are taken as ", *assumed_, ": ", absl::StrJoin(taken_, ", ")));
+      notes_.push_back(absl::StrCat("dimensions that nothing binds are taken as ", *assumed_.size, ": ",
+                                    absl::StrJoin(taken_, ", ")));
     }
     return std::move(dims_);
   }
@@ -155,8 +161,8 @@ class Binder {
         input.type.shape[d] = dims_.emplace(symbol, *value).first->second;
         continue;
       }
-      if (d != 0) {
-        if (!assumed_) return Unbound(input, d, symbol);
+      if (d != 0 || assumed_.leading) {
+        if (!assumed_.size) return Unbound(input, d, symbol);
         Assume(input, d, symbol);
         continue;
       }
@@ -173,8 +179,8 @@ class Binder {
   }
 
   void Assume(Value& input, size_t d, const std::string& symbol) {
-    input.type.shape[d] = *assumed_;
-    if (!symbol.empty()) dims_.emplace(symbol, *assumed_);
+    input.type.shape[d] = *assumed_.size;
+    if (!symbol.empty()) dims_.emplace(symbol, *assumed_.size);
     const std::string flag = Flag(input, symbol);
     if (std::find(taken_.begin(), taken_.end(), flag) == taken_.end()) taken_.push_back(flag);
   }
@@ -188,7 +194,7 @@ class Binder {
 
   Graph& graph_;
   const ShapeBindings& bindings_;
-  const std::optional<int64_t> assumed_;
+  const Assumed assumed_;
   std::vector<std::string>& notes_;
   std::vector<std::string> taken_;  // the flags that would bind what was assumed
   absl::btree_map<std::string, int64_t> dims_;
@@ -214,11 +220,12 @@ void NoteAll(absl::string_view what, const std::vector<std::string>& cases, std:
                                cases.size() > kShown ? "; ..." : ""));
 }
 
-absl::Status Resolve(Graph& graph, const ShapeBindings& bindings, std::optional<int64_t> assumed, ResolveState& state,
+absl::Status Resolve(Graph& graph, const ShapeBindings& bindings, const Assumed& assumed, ResolveState& state,
                      std::vector<std::string>& notes) {
   RS_ASSIGN_OR_RETURN(state.dims, Binder(graph, bindings, assumed, notes).Run());
   RS_RETURN_IF_ERROR(CheckSizes(graph));
   RS_RETURN_IF_ERROR(ShapeResolver(graph, state).Run());
+  MarkUpperBounds(graph, state);
   for (const auto& [name, trips] : bindings.trip_counts) {
     if (state.loops.contains(name)) continue;
     return absl::NotFoundError(absl::StrCat("found no Loop named '", name, "' for --trip-count ", name, "=", trips,
@@ -245,7 +252,7 @@ absl::Status ResolveRebatched(Model& model, const ShapeBindings& bindings, std::
   const int64_t from = FixedBatch(model.graph), to = *bindings.batch;
   ShapeBindings as_exported = bindings;
   as_exported.batch.reset();
-  const std::optional<int64_t> assumed = bindings.assume ? std::optional<int64_t>(kAssumedSizes[0]) : std::nullopt;
+  const Assumed assumed = {.size = bindings.assume ? std::optional<int64_t>(kAssumedSizes[0]) : std::nullopt};
   const std::unique_ptr<Graph> before = model.graph.Clone();
   ResolveState first(model, as_exported);
   std::vector<std::string> unsaid;
@@ -254,28 +261,61 @@ absl::Status ResolveRebatched(Model& model, const ShapeBindings& bindings, std::
   SetFixedBatch(model.graph, from, to);
   ResolveState second(model, as_exported);
   second.rebatch = &rebatch;
-  RS_RETURN_IF_ERROR(
-      Annotate(Resolve(model.graph, as_exported, assumed, second, notes), absl::StrCat("at --batch ", to)));
+  RS_RETURN_IF_ERROR(rebatch.Explain(Resolve(model.graph, as_exported, assumed, second, notes)));
   notes.push_back(absl::StrCat("exported at a fixed batch of ", from, ", analysed at ", to));
   return absl::OkStatus();
 }
 
-// With sizes assumed, each that is tried works on a copy: which fits is known at the end.
+// kAssumedSizes, and what weights would be multiplied with: the known dimensions of the first matrices.
+std::vector<int64_t> SizesToTry(const Graph& graph) {
+  constexpr size_t kMost = 16;
+  std::vector<int64_t> sizes(std::begin(kAssumedSizes), std::end(kAssumedSizes));
+  for (const Value& value : graph.values) {
+    if (value.producer != kNoNode || value.type.rank() < 2) continue;
+    for (int64_t dim : value.type.shape) {
+      if (sizes.size() == kMost) return sizes;
+      if (dim > 1 && std::find(sizes.begin(), sizes.end(), dim) == sizes.end()) sizes.push_back(dim);
+    }
+  }
+  return sizes;
+}
+
+// A tensor that a node makes has no elements: windows that do not fit, no frame of a sound.
+bool HasEmpty(const Graph& graph) {
+  return std::any_of(graph.values.begin(), graph.values.end(), [](const Value& value) {
+    return value.producer != kNoNode && value.literal < 0 && value.type.IsResolved() &&
+           ElementCount(value.type.shape).value_or(1) == 0;
+  });
+}
+
+// With sizes assumed, each that is tried works on a copy: which fits is known at the end. One that leaves a tensor
+// empty fits only if none does better. A leading dimension is one sample unless nothing fits that way: it may be time.
 absl::Status ResolveAssuming(Model& model, const ShapeBindings& bindings, std::vector<std::string>& notes) {
   absl::Status first;
-  for (int64_t size : kAssumedSizes) {
+  std::unique_ptr<Graph> found;
+  std::vector<std::string> said_of_found;
+  const std::vector<int64_t> sizes = SizesToTry(model.graph);
+  for (size_t i = 0; i < 2 * sizes.size(); ++i) {
+    const int64_t size = sizes[i % sizes.size()];
+    const bool leading = i >= sizes.size();
+    if (found != nullptr && i >= std::size(kAssumedSizes)) break;
     std::unique_ptr<Graph> copy = model.graph.Clone();
     ResolveState state(model, bindings);
     std::vector<std::string> said;
-    const absl::Status status = Resolve(*copy, bindings, size, state, said);
-    if (status.ok()) {
-      model.graph = std::move(*copy);
-      notes.insert(notes.end(), said.begin(), said.end());
-      return status;
+    const absl::Status status = Resolve(*copy, bindings, {.size = size, .leading = leading}, state, said);
+    if (!status.ok() && first.ok()) first = status;
+    if (!status.ok()) continue;
+    const bool empty = HasEmpty(*copy);
+    if (found == nullptr || !empty) {
+      found = std::move(copy);
+      said_of_found = std::move(said);
     }
-    if (first.ok()) first = status;
+    if (!empty) break;
   }
-  return first;
+  if (found == nullptr) return first;
+  model.graph = std::move(*found);
+  notes.insert(notes.end(), said_of_found.begin(), said_of_found.end());
+  return absl::OkStatus();
 }
 
 bool HasOpenInput(const Graph& graph) {
@@ -293,7 +333,7 @@ absl::Status ResolveShapes(Model& model, const ShapeBindings& bindings, std::vec
   if (NeedsRebatch(model.graph, bindings)) return ResolveRebatched(model, bindings, notes);
   if (bindings.assume && HasOpenInput(model.graph)) return ResolveAssuming(model, bindings, notes);
   ResolveState state(model, bindings);
-  return Resolve(model.graph, bindings, std::nullopt, state, notes);
+  return Resolve(model.graph, bindings, {}, state, notes);
 }
 
 }  // namespace reusescope

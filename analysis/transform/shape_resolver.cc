@@ -98,11 +98,11 @@ absl::Status ShapeResolver::Visit(NodeId id) {
   const OpSemantics* semantics = OpRegistry::Get().Find(graph_.node(id).op);
   if (state_.rebatch != nullptr) RS_RETURN_IF_ERROR(state_.rebatch->Adapt(graph_, id, schedule_));
   if (IsBranch(graph_.node(id).op)) {
-    const Graph* branch = KnownBranch(id);
-    if (branch == nullptr && !state_.bindings.keep_branches) {
-      RS_ASSIGN_OR_RETURN(branch, DearerBranch(id));
+    if (const Graph* branch = KnownBranch(id)) return VisitBody(id, *branch);
+    if (!state_.bindings.keep_branches) {
+      RS_ASSIGN_OR_RETURN(const std::unique_ptr<Graph> branch, DearerBranch(id));
+      return VisitBody(id, *branch);
     }
-    if (branch != nullptr) return VisitBody(id, *branch);
   }
   if (const ControlFlowRule* control_flow = FindControlFlow(graph_.node(id).op)) {
     RS_ASSIGN_OR_RETURN(std::vector<Type> types, (this->*control_flow->resolve)(id));
@@ -217,6 +217,7 @@ absl::Status ShapeResolver::SetOutputs(NodeId id, const OpSemantics* semantics, 
   }
   if (semantics != nullptr && semantics->evaluate != nullptr) Evaluate(id, *semantics);
   RS_RETURN_IF_ERROR(Close(id, semantics));
+  if (state_.below_bounds) LowerBounds(id);
   for (int j = 0; j < num_outputs; ++j) {
     RS_RETURN_IF_ERROR(CheckOutput(id, j));
     if (state_.rebatch != nullptr) RS_RETURN_IF_ERROR(state_.rebatch->Check(graph_, id, j));
@@ -257,14 +258,28 @@ absl::Status ShapeResolver::Close(NodeId id, const OpSemantics* semantics) {
       return absl::StrCat("'", graph_.node(id).name, "' (", OpKeyString(graph_.node(id).op), ") ",
                           TypeString(value.type));
     };
+    const Type found = value.type;
     if (j < largest.size()) value.type = Complete(value.type, largest[j]);
     if (value.type.IsResolved()) {
+      for (int d = 0; d < std::min(value.type.rank(), 64); ++d) {
+        if (found.rank() <= d || found.shape[d] == kUnknownDim) value.at_most |= uint64_t{1} << d;
+      }
       state_.bounded.push_back(clause());
     } else if (state_.bindings.assume && AssumeShape(id, value.type)) {
       state_.assumed.push_back(clause());
     }
   }
   return absl::OkStatus();
+}
+
+void ShapeResolver::LowerBounds(NodeId id) {
+  for (ValueId output : graph_.node(id).outputs) {
+    if (output == kNoValue || graph_.value(output).at_most == 0) continue;
+    Value& value = graph_.value(output);
+    for (int d = 0; d < std::min(value.type.rank(), 64); ++d) {
+      if ((value.at_most >> d & 1) != 0 && value.type.shape[d] > 0) --value.type.shape[d];
+    }
+  }
 }
 
 // Dimensions of input 0 where the ranks agree, else 1. False when not even the rank can be told.
@@ -321,6 +336,26 @@ absl::Status ShapeResolver::CheckOutput(NodeId id, int j) const {
   return absl::InvalidArgumentError(absl::StrCat(what, " is ", TypeString(value.type),
                                                  ", expected every dimension known; it depends on the values of ",
                                                  absl::StrJoin(unknown, ", "), flag));
+}
+
+// What moves when the bounds move is a bound: the graph is resolved once more with each of them one smaller. Where that
+// cannot be (a Reshape that needs the bound itself), those that are told of stay the only ones.
+void MarkUpperBounds(Graph& graph, const ResolveState& state) {
+  const bool any = std::any_of(graph.values.begin(), graph.values.end(), [](const Value& v) { return v.at_most != 0; });
+  if (!any) return;
+  const std::unique_ptr<Graph> below = graph.Clone();
+  ResolveState again = state;
+  again.below_bounds = true;
+  again.rebatch = nullptr;
+  if (!ShapeResolver(*below, again).Run().ok()) return;
+  for (size_t i = 0; i < graph.values.size(); ++i) {
+    const Shape& shape = graph.values[i].type.shape;
+    const Shape& smaller = below->values[i].type.shape;
+    if (shape.size() != smaller.size()) continue;
+    for (size_t d = 0; d < std::min<size_t>(shape.size(), 64); ++d) {
+      if (shape[d] != smaller[d]) graph.values[i].at_most |= uint64_t{1} << d;
+    }
+  }
 }
 
 }  // namespace reusescope

@@ -27,6 +27,7 @@ struct ResolveState {
 
   const ShapeBindings& bindings;
   const Rebatch* rebatch = nullptr;  // of the main graph, when the file's batch is replaced
+  bool below_bounds = false;         // dimensions that are upper bounds are taken one smaller (MarkUpperBounds)
 
   absl::btree_map<std::string, int64_t> dims;  // bound symbols
   InlineBudget budget;
@@ -55,6 +56,7 @@ class ShapeResolver {
   void Evaluate(NodeId id, const OpSemantics& semantics);
   // Outputs that inference and evaluation left open: at their largest, or assumed.
   absl::Status Close(NodeId id, const OpSemantics* semantics);
+  void LowerBounds(NodeId id);
   bool AssumeShape(NodeId id, Type& type) const;
   absl::Status CheckOutput(NodeId id, int j) const;
   Type Declared(const Value& value) const;
@@ -70,9 +72,9 @@ class ShapeResolver {
   Types ResolveScan(NodeId id);
   // The branch of an If whose condition is known, or null.
   const Graph* KnownBranch(NodeId id) const;
-  // The branch that computes more, when the condition is not known. Resolves both.
-  absl::StatusOr<const Graph*> DearerBranch(NodeId id);
-  absl::StatusOr<double> BranchWork(NodeId id, const Graph& branch);
+  // A copy of the branch that computes more, when the condition is not known. Resolves both.
+  absl::StatusOr<std::unique_ptr<Graph>> DearerBranch(NodeId id);
+  absl::StatusOr<double> BranchWork(NodeId id, Graph& branch);
   absl::StatusOr<std::optional<int64_t>> TripCount(NodeId id);
   bool EndsEarly(NodeId id, const Graph& body) const;
   // The body under attribute `name`.
@@ -91,6 +93,10 @@ class ShapeResolver {
   std::vector<NodeId> schedule_;
   std::unique_ptr<UniqueNames> names_;  // made when the first body is spliced in
 };
+
+// Sets Value::at_most of all values whose shapes follow from those where data decide.
+// REQUIRES: `graph` is resolved with `state`.
+void MarkUpperBounds(Graph& graph, const ResolveState& state);
 
 // An If, which gives way to one of its branches.
 bool IsBranch(const OpKey& op);

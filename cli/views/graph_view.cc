@@ -39,7 +39,9 @@ std::string NamesOf(const Graph& graph, absl::Span<const ValueId> ids) {
 
 std::string TypedNames(const Graph& graph, absl::Span<const ValueId> ids) {
   return absl::StrJoin(ids, ", ", [&](std::string* out, ValueId id) {
-    *out += id == kNoValue ? "_" : absl::StrCat(ValueName(graph, id), " ", TypeString(graph.value(id).type));
+    *out += id == kNoValue
+                ? "_"
+                : absl::StrCat(ValueName(graph, id), " ", TypeString(graph.value(id).type, graph.value(id).at_most));
   });
 }
 
@@ -201,7 +203,8 @@ std::string RenderGraphDot(const TrainingGraph& training, Stage stage, const std
       if (from_outside && value.kind != ValueKind::kInput) continue;  // parameters would hide the flow
       const std::string from = from_outside ? absl::StrCat("v", input) : absl::StrCat("n", value.producer);
       absl::StrAppend(&out, "  ", from, " -> n", id,
-                      " [label=", Quoted(value.type.has_shape ? ShapeString(value.type.shape) : ""), "];\n");
+                      " [label=", Quoted(value.type.has_shape ? ShapeString(value.type.shape, value.at_most) : ""),
+                      "];\n");
     }
   }
   return out + "}\n";

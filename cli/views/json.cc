@@ -17,7 +17,13 @@ using Json = nlohmann::ordered_json;
 
 Json Tensors(const std::vector<TensorRow>& rows) {
   Json out = Json::array();
-  for (const TensorRow& row : rows) out.push_back({{"name", row.name}, {"type", row.type}});
+  for (const TensorRow& row : rows) {
+    Json at_most = Json::array();
+    for (int d = 0; d < 64; ++d) {
+      if ((row.at_most >> d & 1) != 0) at_most.push_back(d);
+    }
+    out.push_back({{"name", row.name}, {"type", row.type}, {"upper_bounds", std::move(at_most)}});
+  }
   return out;
 }
 
@@ -33,19 +39,21 @@ Json ModelJson(const ModelSection& model) {
           {"parameter_tensors", model.facts.parameter_tensors},
           {"parameter_bytes", model.parameter_bytes},
           {"inputs", Tensors(model.inputs)},
-          {"outputs", Tensors(model.outputs)}};
+          {"outputs", Tensors(model.outputs)},
+          {"bounded_tensors", Tensors(model.bounded)}};
 }
 
-Json CoverageJson(const Coverage& coverage) {
+Json CoverageJson(const Report& report) {
+  const Coverage& coverage = report.coverage;
+  Json recognized = Json::object();
+  for (const auto& [what, count] : report.recognized) recognized[what] = count;
   Json unknown = Json::array();
   for (const UnknownOperator& op : coverage.unknown_operators) {
     unknown.push_back({{"op", op.op}, {"nodes", op.nodes}, {"example", op.example}, {"bytes", op.bytes}});
   }
-  return {{"nodes", coverage.nodes},
-          {"known_nodes", coverage.known_nodes},
-          {"bytes", coverage.bytes},
-          {"known_bytes", coverage.known_bytes},
-          {"unknown_operators", unknown}};
+  return {{"nodes", coverage.nodes},      {"known_nodes", coverage.known_nodes},
+          {"bytes", coverage.bytes},      {"known_bytes", coverage.known_bytes},
+          {"unknown_operators", unknown}, {"recognized", recognized}};
 }
 
 Json NullIfEmpty(const std::string& text) { return text.empty() ? Json() : Json(text); }
@@ -341,7 +349,7 @@ std::string RenderJson(const Report& report) {
   const std::pair<const char*, std::string> members[] = {
       {"schema", Dump("reusescope.analysis/1")},
       {"model", Dump(ModelJson(report.model))},
-      {"coverage", Dump(CoverageJson(report.coverage))},
+      {"coverage", Dump(CoverageJson(report))},
       {"notes", Dump(report.notes)},
       {"settings", Dump(SettingsJson(report.settings))},
       {"totals", Dump(TotalsJson(report))},

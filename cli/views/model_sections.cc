@@ -57,6 +57,13 @@ std::string CoverageText(const Coverage& coverage) {
   return absl::StrCat(nodes, " understood, ", FormatPercent(share), " of the bytes");
 }
 
+// "12 attention, 25 LayerNormalization".
+std::string RecognizedText(const Report& report) {
+  return absl::StrJoin(report.recognized, ", ", [](std::string* out, const std::pair<std::string, int>& row) {
+    absl::StrAppend(out, FormatExact(row.second), " ", row.first);
+  });
+}
+
 Part UnknownOperators(const Coverage& coverage) {
   Part part{.columns = {{.header = "not understood (FLOPs missing)"},
                         {.header = "nodes", .align = Align::kRight},
@@ -90,6 +97,7 @@ Section ModelSectionOf(const Report& report) {
     part.facts.emplace_back("loss", Printable(report.settings.loss_description));
   }
   part.facts.emplace_back("coverage", CoverageText(report.coverage));
+  if (!report.recognized.empty()) part.facts.emplace_back("recognized", RecognizedText(report));
   section.parts.push_back(std::move(part));
   if (!report.coverage.unknown_operators.empty()) section.parts.push_back(UnknownOperators(report.coverage));
   return section;

@@ -1,4 +1,4 @@
-// What shapes are taken where data decide or nothing tells: bounds, assumptions, trips, branches, another batch.
+// What shapes are taken where data decide or nothing tells: bounds, assumptions, trips, branches.
 
 #include <string>
 #include <vector>
@@ -21,6 +21,7 @@ using ::testing::IsEmpty;
 struct Outcome {
   absl::Status status;
   std::vector<std::string> outputs, notes;
+  std::vector<std::string> flagged;  // the types of the outputs, upper bounds marked
   int64_t flops = 0;
 };
 
@@ -31,12 +32,43 @@ Outcome Infer(absl::string_view text, ShapeBindings shapes = {}) {
   if (!analysis.ok()) return {.status = analysis.status()};
   Outcome run{.notes = analysis->notes};
   const Graph& graph = analysis->training.graph;
-  for (ValueId id : graph.outputs) run.outputs.push_back(TypeString(graph.value(id).type));
+  for (ValueId id : graph.outputs) {
+    run.outputs.push_back(TypeString(graph.value(id).type));
+    run.flagged.push_back(TypeString(graph.value(id).type, graph.value(id).at_most));
+  }
   for (const KernelCost& kernel : analysis->cost.kernels) run.flops += kernel.flops;
   return run;
 }
 
 // ---- Upper bounds.
+
+TEST(UpperBoundTest, DimensionsThatDataDecideAreFlaggedAndWhatFollowsFromThem) {
+  const Outcome run =
+      Infer(R"(g (float[4,6] x, bool[24] keep) => (y, n, r, z, w) <float[6,3] m, int64[2] flat = {-1, 2}> {
+    n = NonZero (x)
+    t = Transpose (n)
+    y = Gather (x, t)
+    z = Relu (x)
+    p = MatMul (x, m)
+    r = Reshape (y, flat)
+    c = Compress <axis = 1> (x, keep)
+    w = ReduceSum <keepdims = 1> (c) })");
+  ASSERT_TRUE(run.status.ok()) << run.status;
+  EXPECT_EQ(run.flagged, (std::vector<std::string>{"float32[<=24, 2, 6]", "int64[2, <=24]", "float32[<=144, 2]",
+                                                   "float32[4, 6]", "float32[1, 1]"}));
+}
+
+TEST(UpperBoundTest, ALoopThatMayEndEarlyStacksAtMostItsTrips) {
+  const Outcome run = Infer(R"(g (float[3] x, bool go) => (last, y) <int64 n = {6}> {
+    last, all = Loop <body = b (int64 i, bool c, float[3] s) => (bool d, float[3] next, float[3] out) {
+      d = Identity (go)
+      next = Relu (s)
+      out = Neg (next)
+    }> (n, go, x)
+    y = Exp (all) })");
+  ASSERT_TRUE(run.status.ok()) << run.status;
+  EXPECT_EQ(run.flagged, (std::vector<std::string>{"float32[3]", "float32[<=6, 3]"}));
+}
 
 TEST(UpperBoundTest, DataDependentShapesAreTakenAtTheirLargestAndSaySo) {
   struct Case {
@@ -181,42 +213,67 @@ TEST(BranchTest, TheDearerOneIsTakenWhenTheConditionIsNotKnown) {
   EXPECT_THAT(run.notes, Contains(HasSubstr("else branch, which computes more")));
 }
 
-// ---- Another batch than the file's.
-
-constexpr char kFixed[] = R"(g (float[1,4,6] x) => (y) <float[1,1,6] token, float[6,6] w,
-                             int64[3] heads = {5, 2, 3}, int64[2] flat = {1, -1}> {
-    joined = Concat <axis = 1> (token, x)
-    z = MatMul (joined, w)
-    turned = Transpose <perm = [1,0,2]> (z)
-    split = Reshape (turned, heads)
-    back = Transpose <perm = [1,0,2]> (split)
-    merged = Reshape (z, flat)
-    y = Relu (merged) })";
-
-TEST(RebatchTest, ConstantShapesFollowTheBatch) {
-  const Outcome one = Infer(kFixed), eight = Infer(kFixed, {.batch = 8});
-  ASSERT_TRUE(eight.status.ok()) << eight.status;
-  EXPECT_EQ(one.outputs[0], "float32[1, 30]");
-  EXPECT_EQ(eight.outputs[0], "float32[8, 30]");
-  EXPECT_EQ(eight.flops, 8 * one.flops);
-  EXPECT_THAT(eight.notes, Contains(HasSubstr("exported at a fixed batch of 1, analysed at 8")));
-}
-
-TEST(RebatchTest, HeadsMergedIntoTheBatchFollow) {
-  const Outcome run =
-      Infer(R"(g (float[5,2,6] x) => (y) <int64[3] heads = {5, 4, 3}> { y = Reshape (x, heads) })", {.batch = 10});
+TEST(BranchTest, BranchesWithinBranchesAreLookedAtOnce) {
+  // A chain of twenty conditions, each within the branch before: 2^20 walks if each were looked at anew.
+  std::string branch = "v0 = Relu (x)";
+  for (int i = 1; i <= 20; ++i) {
+    branch = absl::StrCat("v", i, " = If (c) <then_branch = t", i, " () => (v", i - 1, ") { ", branch,
+                          " }, else_branch = e", i, " () => (w", i, ") { w", i, " = Neg (x) }>");
+  }
+  const Outcome run = Infer(absl::StrCat("g (float[2,3] x, bool c) => (v20) { ", branch, " }"));
   ASSERT_TRUE(run.status.ok()) << run.status;
-  EXPECT_EQ(run.outputs[0], "float32[10, 4, 3]");
+  EXPECT_EQ(run.outputs[0], "float32[2, 3]");
 }
 
-TEST(RebatchTest, WhatPinsTheBatchIsNamed) {
-  // The rows of the batch become columns, of which there is a fixed number.
-  const Outcome run = Infer(R"(g (float[2,6] x) => (y) <float[2,5] w> {
-    t = Transpose (x)
-    y = MatMul (t, w) })",
-                            {.batch = 8});
-  EXPECT_EQ(run.status.code(), absl::StatusCode::kInvalidArgument);
-  EXPECT_THAT(run.status.message(), AllOf(HasSubstr("at --batch 8"), HasSubstr("(MatMul-13)")));
+TEST(LoopTest, LoopsWithinLoopsThatGrowEnd) {
+  std::string step = "o0 = Concat <axis = 0> (s1, x)";
+  for (int i = 1; i <= 4; ++i) {
+    step = absl::StrCat("o", i, " = Loop <body = b", i, " (int64 i", i, ", bool c", i, ", float[P", i, "] s", i,
+                        ") => (bool d", i, ", float[Q", i, "] o", i - 1, ") { d", i, " = Identity (c", i, ") ", step,
+                        " }> (n, yes, s", i + 1, ")");
+  }
+  const Outcome run =
+      Infer(absl::StrCat("g (float[2] x) => (o4) <int64 n = {1000}, bool yes = {1}> { s5 = Relu (x) ", step, " }"));
+  EXPECT_THAT(run.status.message(), HasSubstr("come to too many nodes"));
+}
+
+// ---- Sizes that nothing binds, in inference.
+
+TEST(AssumedSizeTest, IsOneThatFitsAndLeavesNothingEmpty) {
+  struct Case {
+    const char* text;
+    const char* type;
+  };
+  constexpr Case kCases[] = {
+      // What the weight asks for.
+      {"g (float[N,D] x) => (y) <float[37,5] w> { y = MatMul (x, w) }", "float32[1, 5]"},
+      // The leading dimension is time: a window of three has to fit.
+      {R"(g (float[T,4] x) => (y) <float[5,4,3] w, int64[1] zero = {0}> {
+            u = Unsqueeze (x, zero)
+            t = Transpose <perm = [0,2,1]> (u)
+            y = Conv (t, w) })",
+       "float32[1, 5, 254]"},
+      // Of one sample of sound there is no frame.
+      {R"(g (float[1,T] x) => (y) <int64[1] first = {8}, int64[1] last = {1000}, int64[1] axis = {1}> {
+            y = Slice (x, first, last, axis) })",
+       "float32[1, 248]"},
+  };
+  for (const Case& c : kCases) {
+    const Outcome run = Infer(c.text, {.assume = true});
+    ASSERT_TRUE(run.status.ok()) << run.status;
+    EXPECT_EQ(run.outputs[0], c.type);
+  }
+}
+
+// ---- Files that are of an older opset than they claim.
+
+TEST(OpsetTest, AttributesThatOldAdditionsBroadcastByAreHeededWhereTheyMustBe) {
+  const Outcome run = Infer(R"(<ir_version: 7, opset_import: ["" : 14]>
+    g (float[1,8,28,28] x, float[8] b) => (y) { y = Add <axis = 1, broadcast = 1> (x, b) })");
+  ASSERT_TRUE(run.status.ok()) << run.status;
+  EXPECT_EQ(run.outputs[0], "float32[1, 8, 28, 28]");
+  EXPECT_EQ(run.flops, 8 * 28 * 28);
+  EXPECT_THAT(run.notes, Contains(HasSubstr("has the form of opset 6")));
 }
 
 }  // namespace
