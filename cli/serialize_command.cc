@@ -18,8 +18,8 @@ namespace {
 
 constexpr const char* kExamples =
     "  reusescope serialize resnet50.onnx --batch 32 --precision fp16\n"
-    "  reusescope serialize resnet50.onnx --batch 32 --precision fp16 --grouping greedy --branches fetched\n"
-    "  reusescope serialize inception_v3.onnx --batch 32 --hardware wavecore-lpddr4 --precision fp16 --top 100\n"
+    "  reusescope serialize resnet50.onnx --batch 32 --grouping greedy --branches fetched\n"
+    "  reusescope serialize inception_v3.onnx --batch 32 --hardware wavecore-lpddr4 --top 100\n"
     "  reusescope serialize vgg16.onnx --batch 64 --hardware tpu-v5e --precision bf16 --capacity 64MiB\n"
     "  reusescope serialize resnet50.onnx --batch 32 --precision fp16 --format csv -o links.csv\n";
 

@@ -25,7 +25,7 @@ constexpr const char* kExamples =
     "  reusescope sweep resnet50.onnx --batch 32 --hardware a100\n"
     "  reusescope sweep bert.onnx --capacity 1MiB:1GiB:x2 --bandwidth 100GB/s:8TB/s:x2\n"
     "  reusescope sweep gpt2.onnx --policy lru,managed --batch 1,8 --format csv -o points.csv\n"
-    "  reusescope sweep resnet50.onnx --batch 32 --capacity 256KiB:64MiB:x4 --double-buffering best --show tiled\n"
+    "  reusescope sweep resnet50.onnx --capacity 256KiB:64MiB:x4 --double-buffering best --show tiled\n"
     "  reusescope sweep vgg16.onnx --throughput 10T:2P:x2 --cost 'capacity=0.4/MiB,bandwidth=12/100GB/s'\n"
     "  reusescope sweep resnet50.onnx --batch 32 --format html -o designs.html   a page for the browser\n";
 
