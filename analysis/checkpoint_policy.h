@@ -1,8 +1,8 @@
 // What --checkpoint means: which forward values are kept for backward, and which are computed again.
 //
 //   none      every value that backward reads is kept
-//   blocks    each outermost block (measure/blocks.h) keeps what enters and leaves it; one that is most of the model, as
-//             in a U-Net, is taken apart into its levels
+//   blocks    each outermost block (measure/blocks.h) keeps what enters and leaves it; one that is most of the model,
+//             as in a U-Net, is taken apart into its levels
 //   every=N   segments of about N kernels: the schedule is cut where the fewest bytes cross, N/4 kernels to either side
 //   sqrt      the same with N = sqrt(number of kernels): O(sqrt(n)) memory for one more forward pass (Chen et al. 2016)
 //   keep=...  the values of that name, one a line, as a plan lists them (plan/checkpoint_plan.h), and no others
