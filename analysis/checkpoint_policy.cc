@@ -215,7 +215,7 @@ absl::StatusOr<CheckpointPolicy> CheckpointPolicyFromText(absl::string_view text
   }
   absl::string_view names = text;
   if (absl::ConsumePrefix(&names, "keep=")) {
-    return CheckpointPolicy{.kind = Kind::kValues, .values = absl::StrSplit(names, '\n', absl::SkipEmpty())};
+    return CheckpointPolicy{.kind = Kind::kValues, .values = absl::StrSplit(names, '\t', absl::SkipEmpty())};
   }
   try {
     CheckpointPolicy policy{.kind = Kind::kModules, .modules = std::string(text)};
@@ -240,7 +240,7 @@ std::string CheckpointPolicyText(const CheckpointPolicy& policy) {
     case CheckpointPolicy::Kind::kModules:
       return policy.modules;
     case CheckpointPolicy::Kind::kValues:
-      return absl::StrCat("keep=", absl::StrJoin(policy.values, "\n"));
+      return absl::StrCat("keep=", absl::StrJoin(policy.values, "\t"));
   }
   return "";
 }

@@ -5,7 +5,7 @@
 //             as in a U-Net, is taken apart into its levels
 //   every=N   segments of about N kernels: the schedule is cut where the fewest bytes cross, N/4 kernels to either side
 //   sqrt      the same with N = sqrt(number of kernels): O(sqrt(n)) memory for one more forward pass (Chen et al. 2016)
-//   keep=...  the values of that name, one a line, as a plan lists them (plan/checkpoint_plan.h), and no others
+//   keep=...  the values of that name, separated by tabs, as a plan lists them (plan/checkpoint_plan.h), and no others
 //   REGEX     each module whose path matches (the part that matches names the segment: 'layers\.\d+') keeps what enters
 //             and leaves it; a node without a module goes by its own name
 //
@@ -34,7 +34,7 @@ struct CheckpointPolicy {
   std::vector<std::string> values;  // of kValues: names
 };
 
-// "none", "blocks", "every=4", "sqrt", "keep=h1\nh2", else a regular expression; kInvalidArgument for neither.
+// "none", "blocks", "every=4", "sqrt", "keep=h1\th2", else a regular expression; kInvalidArgument for neither.
 absl::StatusOr<CheckpointPolicy> CheckpointPolicyFromText(absl::string_view text);
 std::string CheckpointPolicyText(const CheckpointPolicy& policy);
 

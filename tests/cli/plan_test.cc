@@ -38,24 +38,25 @@ Json RunJson(const std::string& command) {
 
 TEST_F(PlanCommandTest, JsonObeysItsSchemaWithAndWithoutADevice) {
   const Json schema = Json::parse(ReadTextFile(REUSESCOPE_SOURCE_DIR "/cli/plan.schema.json"));
-  const std::string plan = "plan models/resnet18.onnx --batch 16 --memory 600MiB --time-limit 0";
+  const std::string plan = "plan models/resnet18.onnx --batch 16 --memory 345MiB --time-limit 0";
   const Json flops = RunJson(plan), seconds = RunJson(absl::StrCat(plan, " --hardware a100"));
   EXPECT_THAT(SchemaErrors(schema, flops), IsEmpty());
   EXPECT_THAT(SchemaErrors(schema, seconds), IsEmpty());
   EXPECT_TRUE(flops["step_seconds"].is_null());
   EXPECT_TRUE(seconds["step_flops"].is_null());
   EXPECT_GT(seconds["added_seconds"], 0);
-  EXPECT_LE(seconds["peak_bytes"], 600 << 20);
-  const Json solved = RunJson("plan models/lenet5.onnx --batch 512 --memory 27MiB --time-limit 20");
+  EXPECT_LE(seconds["peak_bytes"], 345 << 20);
+  const Json solved =
+      RunJson("plan tests/gradients/models/tiny_resnet.ts17.onnx --loss none --memory 160KiB --time-limit 2");
   EXPECT_THAT(SchemaErrors(schema, solved), IsEmpty());
-  EXPECT_EQ(solved["program"]["state"], "optimal");
+  EXPECT_THAT(solved["program"]["state"].get<std::string>(), testing::AnyOf("optimal", "stopped"));
 }
 
 TEST_F(PlanCommandTest, AnalyzeAndDifferentiateTakeThePlan) {
   const std::string file = In("plan.json"), step = In("step.onnx");
   const Json analysed_alone = RunJson("analyze models/resnet18.onnx --batch 16");
   ASSERT_EQ(RunShell(absl::StrCat(
-                         "plan models/resnet18.onnx --batch 16 --memory 600MiB --time-limit 0 --format json -o ", file))
+                         "plan models/resnet18.onnx --batch 16 --memory 345MiB --time-limit 0 --format json -o ", file))
                 .exit_code,
             0);
   const Json plan = Json::parse(ReadTextFile(file));
@@ -79,7 +80,7 @@ TEST_F(PlanCommandTest, ErrorsSayWhatWouldBeRight) {
   EXPECT_THAT(small.err, HasSubstr("the least with recomputation is"));
   EXPECT_THAT(small.err, HasSubstr("--batch=auto"));
   EXPECT_THAT(RunShell("plan models/resnet18.onnx").err, HasSubstr("--memory 24GiB"));
-  EXPECT_EQ(RunShell("plan models/resnet18.onnx --memory 5").exit_code, 2);
+  EXPECT_EQ(RunShell("plan models/resnet18.onnx --memory lots").exit_code, 2);
   EXPECT_EQ(RunShell("plan models/resnet18.onnx --memory 5GiB --batch many").exit_code, 2);
   EXPECT_THAT(RunShell("analyze models/lenet5.onnx --checkpoint=@nowhere.json").err,
               HasSubstr("no plan 'nowhere.json'"));
@@ -87,7 +88,7 @@ TEST_F(PlanCommandTest, ErrorsSayWhatWouldBeRight) {
   // A plan of another model.
   const std::string file = In("plan.json");
   ASSERT_EQ(RunShell(absl::StrCat(
-                         "plan models/resnet18.onnx --batch 16 --memory 600MiB --time-limit 0 --format json -o ", file))
+                         "plan models/resnet18.onnx --batch 16 --memory 345MiB --time-limit 0 --format json -o ", file))
                 .exit_code,
             0);
   EXPECT_THAT(RunShell(absl::StrCat("analyze models/lenet5.onnx --checkpoint=@", file)).err,
@@ -95,14 +96,14 @@ TEST_F(PlanCommandTest, ErrorsSayWhatWouldBeRight) {
 }
 
 TEST_F(PlanCommandTest, FindsTheLargestBatch) {
-  const Json plan = RunJson("plan models/lenet5.onnx --batch auto --memory 8MiB --time-limit 0");
+  const Json plan = RunJson("plan models/resnet18.onnx --batch auto --memory 450MiB --time-limit 0");
   const int64_t keep_all = plan["largest_batch"]["keep_all"], planned = plan["largest_batch"]["planned"];
-  EXPECT_GE(planned, keep_all);
+  EXPECT_GT(planned, keep_all);
   EXPECT_EQ(plan["batch"], planned);
-  EXPECT_LE(plan["peak_bytes"], 8 << 20);
-  EXPECT_EQ(
-      RunShell(absl::StrCat("plan models/lenet5.onnx --time-limit 0 --memory 8MiB --batch ", planned + 1)).exit_code,
-      1);
+  EXPECT_LE(plan["peak_bytes"], 450 << 20);
+  EXPECT_EQ(RunShell(absl::StrCat("plan models/resnet18.onnx --time-limit 0 --memory 450MiB --batch ", planned + 1))
+                .exit_code,
+            1);
 }
 
 }  // namespace
