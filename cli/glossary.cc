@@ -149,15 +149,19 @@ constexpr Term kGlossary[] = {
      "", "JSON: reuse.curve[].managed_bytes"},
     {"serialization", Topic::kReuse, "mini-batch-serialization,sub-batch,mbs,serialize",
      "Groups of layers run for a few samples at a time, so few that what the layers of a group pass on stays on chip. "
-     "Features that enter or leave a group, and what backward reads, still move once; weights and partial sums of their "
-     "gradients move once more in each iteration. Layers that normalize over the mini-batch would see a sub-batch: group "
+     "Features that enter or leave a group, and what backward reads, still move once; weights and partial sums of "
+     "their "
+     "gradients move once more in each iteration. Layers that normalize over the mini-batch would see a sub-batch: "
+     "group "
      "normalization takes their place, which is another model.",
      "sub-batch = min(batch, floor(capacity / footprint of a sample)); iterations = ceil(batch / sub-batch)",
      "command: serialize"},
     {"double-buffering", Topic::kReuse, "tiles,tiling,buffering",
      "A kernel whose operands do not fit on chip runs tile by tile. With two buffers the next tile arrives while the "
-     "present one is computed on, for half of the space; so a contraction may move more. Single: compute plus transfers "
-     "with tiles of all the space; double: the longer of the two with half; best: the shorter of both, kernel by kernel.",
+     "present one is computed on, for half of the space; so a contraction may move more. Single: compute plus "
+     "transfers "
+     "with tiles of all the space; double: the longer of the two with half; best: the shorter of both, kernel by "
+     "kernel.",
      "C stays: c + a ceil(N/t_n) + b ceil(M/t_m) bytes", "commands: serialize, sweep --double-buffering"},
     {"block", Topic::kReuse, "blocks,residual,dense,branch,gated,attention",
      "A part of the forward graph with one way in and one way out: from a value that forks to where all its paths join "

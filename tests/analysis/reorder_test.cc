@@ -23,7 +23,8 @@ using testing::HasSubstr;
 
 using Goal = OrderChoice::Goal;
 
-Analysis AnalysisOf(const std::function<Model()>& load, Goal goal, Mode mode = Mode::kTraining, std::optional<int64_t> batch = std::nullopt) {
+Analysis AnalysisOf(const std::function<Model()>& load, Goal goal, Mode mode = Mode::kTraining,
+                    std::optional<int64_t> batch = std::nullopt) {
   AnalysisOptions options{.mode = mode, .order = {.goal = goal}};
   options.shapes.batch = batch;
   absl::StatusOr<Analysis> analysis = Analyze(load(), options);
