@@ -19,10 +19,10 @@ namespace {
 
 constexpr const char* kExamples =
     "  reusescope plan resnet50.onnx --batch 256 --memory 16GiB --hardware a100\n"
-    "  reusescope plan gpt2.onnx --batch auto --hardware rtx-4090 --precision amp-bf16   the largest batch that fits\n"
+    "  reusescope plan gpt2.onnx --batch auto --hardware rtx-4090           the largest batch that fits\n"
     "  reusescope plan vit.onnx --batch 64 --memory 8GiB --format json -o plan.json\n"
-    "  reusescope differentiate vit.onnx --batch 64 --loss=auto --checkpoint=@plan.json -o step.onnx   the plan, run\n"
-    "  reusescope analyze vit.onnx --batch 64 --checkpoint=@plan.json                     what such a step costs\n";
+    "  reusescope analyze vit.onnx --batch 64 --checkpoint=@plan.json       what such a step costs\n"
+    "  reusescope differentiate vit.onnx --batch 64 --loss=auto --checkpoint=@plan.json -o step.onnx\n";
 
 enum class PlanFormat : uint8_t { kTable, kJson, kMarkdown };
 
