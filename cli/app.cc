@@ -31,8 +31,10 @@ constexpr const char* kExamples =
     "  reusescope differentiate resnet50.onnx -o training.onnx                the same as a runnable file\n"
     "  reusescope audit resnet50.onnx --deadline 24h                          which device to buy\n"
     "  reusescope compare old.onnx new.onnx --hardware a100                   which layers cost more\n"
-    "  reusescope plan resnet50.onnx --batch 256 --memory 16GiB               what to compute again so that it fits\n"
-    "  reusescope annotate resnet50.onnx -o annotated.onnx --hardware h100     costs for Netron to show\n"
+    "  reusescope sweep resnet50.onnx --batch 32 --hardware a100              what more cache would buy\n"
+    "  reusescope plan resnet50.onnx --batch 256 --memory 16GiB               what to compute again\n"
+    "  reusescope serialize resnet50.onnx --batch 32 --hardware wavecore      reuse by sub-batches\n"
+    "  reusescope annotate resnet50.onnx -o annotated.onnx --hardware h100    costs for Netron to show\n"
     "  reusescope devices                                                     the devices it knows\n"
     "  reusescope explain reuse-distance                                      what a word means\n";
 
