@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "analysis/ir/status_util.h"
 
 namespace reusescope {
@@ -19,8 +20,10 @@ double WorkOf(const KernelCost& kernel, const std::optional<RooflineDevice>& dev
   return static_cast<double>(kernel.flops) + static_cast<double>(kFlopsPerTranscendental * kernel.transcendentals);
 }
 
-std::string Gibibytes(int64_t bytes) {
-  return absl::StrCat(bytes, " B (", absl::StrCat(static_cast<double>(bytes) / (1 << 30)), " GiB)");
+std::string InBytes(int64_t bytes) {
+  const bool large = bytes >= int64_t{1} << 30;
+  return absl::StrFormat("%d B (%.2f %s)", bytes, static_cast<double>(bytes) / (large ? 1 << 30 : 1 << 20),
+                         large ? "GiB" : "MiB");
 }
 
 }  // namespace
@@ -240,9 +243,9 @@ absl::StatusOr<CheckpointPlan> Planner::Plan(int64_t memory_bytes, const PlanOpt
   }
   if (plan.best > 0) return plan;
   return absl::FailedPreconditionError(
-      absl::StrCat(step_->facts.file, ": nothing fits ", Gibibytes(memory_bytes), " at batch ", plan.batch,
-                   ": keeping everything takes ", Gibibytes(keep_all_bytes()), ", the least with recomputation is ",
-                   Gibibytes(least_bytes_),
+      absl::StrCat(step_->facts.file, ": nothing fits ", InBytes(memory_bytes), " at batch ", plan.batch,
+                   ": keeping everything takes ", InBytes(keep_all_bytes()), ", the least with recomputation is ",
+                   InBytes(least_bytes_),
                    "; expected that much memory, or a smaller --batch ('--batch=auto' finds "
                    "the largest that fits), or 16-bit values (--precision)"));
 }
