@@ -17,11 +17,11 @@ namespace reusescope::cli {
 namespace {
 
 constexpr const char* kExamples =
-    "  reusescope serialize resnet50.onnx --batch 32 --precision fp16\n"
+    "  reusescope serialize resnet50.onnx --batch 32\n"
     "  reusescope serialize resnet50.onnx --batch 32 --grouping greedy --branches fetched\n"
     "  reusescope serialize inception_v3.onnx --batch 32 --hardware wavecore-lpddr4 --top 100\n"
     "  reusescope serialize vgg16.onnx --batch 64 --hardware tpu-v5e --precision bf16 --capacity 64MiB\n"
-    "  reusescope serialize resnet50.onnx --batch 32 --precision fp16 --format csv -o links.csv\n";
+    "  reusescope serialize resnet50.onnx --batch 32 --format csv -o links.csv\n";
 
 enum class SerializeFormat : uint8_t { kTable, kCsv, kJson, kMarkdown };
 
@@ -114,6 +114,9 @@ void AddSerializeCommand(CLI::App& app, Action& action) {
   AddDevice(*serialize, *command);
   AddBatchOption(*serialize, command->request.analysis);
   AddAnalysisOptions(*serialize, command->request.analysis);
+  // As published; WaveCore multiplies nothing else.
+  command->request.analysis.precision = PrecisionMode::kFp16;
+  serialize->get_option("--precision")->default_str("fp16");
   AddTopOption(*serialize, command->top, "Links of the chain, listed one by one");
   AddChoice<SerializeFormat>(*serialize, "--format", command->format,
                              {{"table", SerializeFormat::kTable},

@@ -21,6 +21,7 @@
 namespace reusescope::cli {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -163,6 +164,12 @@ Reproduced Average(absl::Span<const Reproduced> results) {
     for (size_t i = 0; i < sum.speedups.size(); ++i) sum.speedups[i] += share * r.speedups[i];
   }
   return sum;
+}
+
+TEST(SerializeCommandTest, TheDefaultsAnalyse) {
+  const ProgramRun run = RunProgram({"serialize", REUSESCOPE_SOURCE_DIR "/models/lenet5.onnx"});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_THAT(run.out, AllOf(HasSubstr("WaveCore"), HasSubstr("fp16")));
 }
 
 // Published: 75 % less traffic on "modern deep" networks, 53 % more performance.
