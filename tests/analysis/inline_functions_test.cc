@@ -136,6 +136,27 @@ TEST(InlineFunctionsTest, OverloadsAreToldApart) {
   EXPECT_THAT(Operators(model.graph), ElementsAre("Neg", "Abs"));
 }
 
+// As torch.onnx.dynamo_export and torch.onnx.export(export_modules_as_functions=True) write them: domains of packages,
+// with dots and versions, functions that call each other and take their attributes from the caller.
+TEST(InlineFunctionsTest, DomainsOfPackages) {
+  Model model = ParseOnnxText(R"(
+    <ir_version: 8, opset_import: ["" : 18, "pkg.onnxscript.torch_lib" : 1, "pkg.torch.nn.modules" : 1]>
+    g (float[2,3] x) => (float[2,3] y) { y = pkg.torch.nn.modules.Head <slope: float = 0.5> (x) }
+    <opset_import: ["" : 18, "pkg.onnxscript.torch_lib" : 1], domain: "pkg.torch.nn.modules"> Head <slope> (a) => (c) {
+      b = pkg.onnxscript.torch_lib.aten_leaky_relu <negative_slope: float = @slope> (a)
+      c = pkg.onnxscript.torch_lib.aten_leaky_relu (b)
+    }
+    <opset_import: ["" : 18], domain: "pkg.onnxscript.torch_lib">
+    aten_leaky_relu <negative_slope: float = 0.25> (self) => (result) {
+      result = LeakyRelu <alpha: float = @negative_slope> (self)
+    })");
+  ASSERT_TRUE(InlineFunctions(model).ok());
+  EXPECT_TRUE(Verify(model.graph, "inline", false).ok()) << Verify(model.graph, "inline", false);
+  ASSERT_THAT(Operators(model.graph), ElementsAre("LeakyRelu", "LeakyRelu"));
+  EXPECT_EQ(NodeAt(model.graph, 0).attributes.Float("alpha", 0), 0.5);
+  EXPECT_EQ(NodeAt(model.graph, 1).attributes.Float("alpha", 0), 0.25);
+}
+
 // The importer refuses such files; a model that comes another way is refused here.
 TEST(InlineFunctionsTest, RecursionIsAnError) {
   Model model = Parse(R"(
