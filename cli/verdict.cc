@@ -62,8 +62,11 @@ std::vector<std::string> Verdict(const Report& report) {
     const DeviceSection& device = report.devices[d];
     sentences.push_back(absl::StrCat(TimeSentence(report, device), " ", HelpSentence(device)));
     if (!report.optimizer_step.has_value()) continue;
-    absl::StrAppend(&sentences.back(), " All ", report.settings.gradients.accumulate, " micro-batches with one update ",
-                    "take ", FormatSeconds(report.optimizer_step->seconds[d]), ".");
+    const int64_t micro_batches = report.settings.gradients.accumulate;
+    const double seconds = report.optimizer_step->seconds[d];
+    const auto samples = static_cast<double>(micro_batches * report.settings.batch);
+    absl::StrAppend(&sentences.back(), " All ", micro_batches, " micro-batches with one update take ",
+                    FormatSeconds(seconds), " (", FormatRatio(samples / seconds), " samples/s).");
   }
   if (sentences.empty()) {
     sentences.push_back(absl::StrCat(

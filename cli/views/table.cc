@@ -12,9 +12,20 @@ namespace {
 
 constexpr int kIndent = 2;
 
+// A value that is too long goes on below, or, where that would take more than a few lines, is cut in its middle.
 std::string RenderFacts(const Part& part, const Terminal& terminal) {
+  constexpr int kGap = 2;
+  constexpr size_t kMostLines = 3;
   TableLayout table({{.header = ""}, {.header = "", .flexible = true}}, kIndent);
-  for (const auto& [name, value] : part.facts) table.AddRow({Cell(name, Style::kQuiet), value});
+  int names = 0;
+  for (const auto& [name, value] : part.facts) names = std::max(names, DisplayWidth(name));
+  for (const auto& [name, value] : part.facts) {
+    const int room = terminal.width - kIndent - names - kGap;
+    std::vector<std::string> lines = {value};
+    if (DisplayWidth(value) > room) lines = Wrap(value, room);
+    if (lines.size() > kMostLines) lines = {value};
+    for (size_t l = 0; l < lines.size(); ++l) table.AddRow({Cell(l == 0 ? name : "", Style::kQuiet), lines[l]});
+  }
   return table.RenderRows(terminal.width, terminal.palette);
 }
 
