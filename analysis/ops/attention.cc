@@ -27,6 +27,7 @@
 #include "analysis/ir/status_util.h"
 #include "analysis/ops/attention_builder.h"
 #include "analysis/ops/bodies.h"
+#include "analysis/ops/contrib_util.h"
 #include "analysis/ops/gradient_context.h"
 #include "analysis/ops/kernels.h"
 #include "analysis/ops/lower_context.h"
@@ -50,6 +51,33 @@ ValueId ScoresAt(const Attention& attention, int64_t mode) {
   }
 }
 
+// Keys and values are the past ones and those of this call; 3-D operands [B, S, heads D] name their heads.
+absl::StatusOr<std::vector<Type>> InferAttention(const OpContext& ctx) {
+  for (int i = 0; i < 3; ++i) RS_RETURN_IF_ERROR(ExpectRank(ctx, i, 3, 4));
+  const auto split = [&ctx](int i, absl::string_view heads_name) -> absl::StatusOr<Shape> {
+    const Shape& shape = ctx.InShape(i);
+    if (shape.size() == 4) return shape;
+    const int64_t heads = ctx.attributes().Int(heads_name, 0);
+    if (heads > 0 && shape[2] % heads == 0) return Shape{shape[0], heads, shape[1], shape[2] / heads};
+    return ctx.Error(absl::StrCat("input ", i, " is ", TypeString(ctx.InType(i)), " and ", heads_name, " is ", heads,
+                                  ", expected [B, S, heads D]"));
+  };
+  RS_ASSIGN_OR_RETURN(const Shape q, split(0, "q_num_heads"));
+  RS_ASSIGN_OR_RETURN(Shape k, split(1, "kv_num_heads"));
+  RS_ASSIGN_OR_RETURN(Shape v, split(2, "kv_num_heads"));
+  if (ctx.HasInput(4)) RS_RETURN_IF_ERROR(ExpectRank(ctx, 4, 4, 4));
+  if (ctx.HasInput(5)) RS_RETURN_IF_ERROR(ExpectRank(ctx, 5, 4, 4));
+  if (ctx.HasInput(4)) k[2] += ctx.InShape(4)[2];
+  if (ctx.HasInput(5)) v[2] += ctx.InShape(5)[2];
+  const bool packed = ctx.InShape(0).size() == 3;
+  const Shape y = packed ? Shape{q[0], q[2], q[1] * v[3]} : Shape{q[0], q[1], q[2], v[3]};
+  std::vector<Type> types = {Type::Tensor(ctx.InType(0).dtype, y), Type::Tensor(ctx.InType(1).dtype, k),
+                             Type::Tensor(ctx.InType(2).dtype, v),
+                             Type::Tensor(ctx.InType(0).dtype, {q[0], q[1], q[2], k[2]})};
+  types.resize(std::clamp(ctx.num_outputs(), 1, 4));
+  return types;
+}
+
 // Q K V attn_mask past_key past_value [nonpad_kv_seqlen] -> Y present_key present_value qk_matmul_output.
 absl::Status LowerAttention(LowerContext& ctx) {
   AttentionBuilder build(ctx);
@@ -64,8 +92,8 @@ absl::Status LowerAttention(LowerContext& ctx) {
     attention.k = build.SplitHeads(attention.k, kv_heads);
     attention.v = build.SplitHeads(attention.v, kv_heads);
   }
-  if (ctx.I(4) != kNoValue) attention.k = build.Concat(ctx.I(4), attention.k, 2);
-  if (ctx.I(5) != kNoValue) attention.v = build.Concat(ctx.I(5), attention.v, 2);
+  RS_ASSIGN_OR_RETURN(attention.k, AfterPast(ctx, build, ctx.I(4), attention.k));
+  RS_ASSIGN_OR_RETURN(attention.v, AfterPast(ctx, build, ctx.I(5), attention.v));
   RS_RETURN_IF_ERROR(CheckAttentionOperands(ctx, build, attention));
   attention.k = SetLoweredOutput(ctx, build, 1, attention.k);
   attention.v = SetLoweredOutput(ctx, build, 2, attention.v);
@@ -284,7 +312,7 @@ absl::StatusOr<Kernel> FlexAttentionKernel(const OpContext& ctx) {
 
 void RegisterAttention(OpRegistry& registry) {
   const OpSemantics rows[] = {
-      {.type = "Attention", .since_version = 23, .lower = LowerAttention},
+      {.type = "Attention", .since_version = 23, .infer = InferAttention, .lower = LowerAttention},
       {.type = "RotaryEmbedding",
        .kernel = RotaryKernel,
        .gradient = RotaryGradient,

@@ -49,6 +49,17 @@ absl::Status CheckAttentionOperands(const LowerContext& ctx, const AttentionBuil
                    ", expected [B, Hq, Sq, D], [B, H, Skv, D], [B, H, Skv, Dv], Hq a multiple of H"));
 }
 
+absl::StatusOr<ValueId> AfterPast(LowerContext& ctx, AttentionBuilder& build, ValueId past, ValueId present) {
+  if (past == kNoValue) return present;
+  const Shape& before = build.ShapeOf(past);
+  const Shape& now = build.ShapeOf(present);
+  if (before.size() != 4 || now.size() != 4 || before[0] != now[0] || before[1] != now[1] || before[3] != now[3]) {
+    return ctx.node().Error(absl::StrCat("past keys or values are ", ShapeString(before), " and those of this call ",
+                                         ShapeString(now), ", expected [B, H, past, D] and [B, H, S, D]"));
+  }
+  return before[2] == 0 ? present : build.Concat(past, present, 2);
+}
+
 ValueId SetLoweredOutput(LowerContext& ctx, AttentionBuilder& build, int j, ValueId value) {
   if (!ctx.node().HasOutput(j)) return value;
   const std::vector<NodeId>& emitted = ctx.emitted();

@@ -199,6 +199,10 @@ void BuildAttention(AttentionBuilder& build, Attention& attention);
 // Shapes that fit each other, Hq a multiple of H.
 absl::Status CheckAttentionOperands(const LowerContext& ctx, const AttentionBuilder& build, const Attention& attention);
 
+// Past keys or values [B, H, past, D] with those of this call [B, H, S, D] behind them; these alone where there are no
+// past ones.
+absl::StatusOr<ValueId> AfterPast(LowerContext& ctx, AttentionBuilder& build, ValueId past, ValueId present);
+
 // `value` becomes output j, if the node has it; a value that was not emitted (an input handed through) by way of a
 // view. Returns the value to go on with.
 ValueId SetLoweredOutput(LowerContext& ctx, AttentionBuilder& build, int j, ValueId value);

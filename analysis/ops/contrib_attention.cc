@@ -130,8 +130,9 @@ absl::Status LowerPackedAttention(LowerContext& ctx) {
                       .k = build.SplitHeads(parts[1], heads),
                       .v = build.SplitHeads(parts[2], heads)};
   if (ctx.I(past_slot) != kNoValue && build.ShapeOf(ctx.I(past_slot)).size() == 5) {
-    attention.k = build.Concat(TakePast(ctx, build, ctx.I(past_slot), 0), attention.k, 2);
-    attention.v = build.Concat(TakePast(ctx, build, ctx.I(past_slot), 1), attention.v, 2);
+    const ValueId keys = TakePast(ctx, build, ctx.I(past_slot), 0), values = TakePast(ctx, build, ctx.I(past_slot), 1);
+    RS_ASSIGN_OR_RETURN(attention.k, AfterPast(ctx, build, keys, attention.k));
+    RS_ASSIGN_OR_RETURN(attention.v, AfterPast(ctx, build, values, attention.v));
   }
   RS_RETURN_IF_ERROR(CheckAttentionOperands(ctx, build, attention));
   const Shape scores = {x[0], heads, x[1], build.ShapeOf(attention.k)[2]};
@@ -234,8 +235,8 @@ absl::Status LowerMultiHeadAttention(LowerContext& ctx) {
     if (build.ShapeOf(operand).size() == 3) operand = build.SplitHeads(operand, form.heads);
   }
   Attention attention{.q = operands[0], .k = operands[1], .v = operands[2]};
-  if (PastLength(ctx.node(), 6) > 0) attention.k = build.Concat(ctx.I(6), attention.k, 2);
-  if (PastLength(ctx.node(), 7) > 0) attention.v = build.Concat(ctx.I(7), attention.v, 2);
+  RS_ASSIGN_OR_RETURN(attention.k, AfterPast(ctx, build, ctx.I(6), attention.k));
+  RS_ASSIGN_OR_RETURN(attention.v, AfterPast(ctx, build, ctx.I(7), attention.v));
   RS_RETURN_IF_ERROR(CheckAttentionOperands(ctx, build, attention));
   attention.k = SetLoweredOutput(ctx, build, 1, attention.k);
   attention.v = SetLoweredOutput(ctx, build, 2, attention.v);

@@ -219,6 +219,7 @@ void RegisterNormalization(OpRegistry& registry) {
                 .eager_saves = SavesInput});
   registry.Add({.type = "MeanVarianceNormalization",
                 .flops = 6,
+                .infer = InferLikeInput,
                 .kernel = SweepKernel,
                 .gradient = WeightlessNormGradient,
                 .eager_saves = SavesInput});

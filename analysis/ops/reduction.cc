@@ -17,6 +17,7 @@
 #include "analysis/ops/kernels.h"
 #include "analysis/ops/nest.h"
 #include "analysis/ops/op_semantics.h"
+#include "analysis/ops/upper_bounds.h"
 
 namespace reusescope {
 namespace {
@@ -57,16 +58,29 @@ const ReductionRow* FindRow(absl::string_view type) {
 // Which dimensions of `full` are reduced.
 using Reduced = absl::InlinedVector<bool, 5>;
 
+// With axes that are computed: the dimensions that became one, or those that are missing.
+absl::StatusOr<Reduced> ReducedBetween(const OpContext& ctx, const Shape& full, const Shape& kept) {
+  Reduced reduced(full.size(), true);
+  size_t next = 0;
+  for (size_t d = 0; d < full.size(); ++d) {
+    if (full.size() == kept.size()) {
+      reduced[d] = full[d] != kept[d];
+    } else if (next < kept.size() && full[d] == kept[next]) {
+      reduced[d] = false;
+      ++next;
+    }
+  }
+  if (full.size() == kept.size() || next == kept.size()) return reduced;
+  return ctx.Error(absl::StrCat("its axes are not known, and no choice of them makes ", ShapeString(kept), " of ",
+                                ShapeString(full), "; make the axes a constant"));
+}
+
 // Of a node with axes as input 1 or attribute: none given means all, or none with noop_with_empty_axes.
 absl::StatusOr<Reduced> ReducedOf(const OpContext& ctx, int axes_slot, const Shape& full, const Shape& kept) {
   const int rank = static_cast<int>(full.size());
   const std::optional<std::vector<int64_t>> axes = IntegerList(ctx, axes_slot, "axes");
   if (!axes.has_value() && ctx.HasInput(axes_slot)) {
-    // Axes that are computed: the dimensions that became one.
-    if (full.size() != kept.size()) return ctx.Error("axes are not known and keepdims is 0");
-    Reduced reduced(rank, false);
-    for (int d = 0; d < rank; ++d) reduced[d] = full[d] != kept[d];
-    return reduced;
+    return ReducedBetween(ctx, full, kept);
   }
   if (!axes.has_value() || axes->empty()) {
     return Reduced(rank, ctx.attributes().Int("noop_with_empty_axes", 0) == 0);
@@ -116,9 +130,20 @@ absl::StatusOr<Kernel> ReduceNest(const OpContext& ctx, const Reduced& reduced) 
   return kernel;
 }
 
+// Axes that are not known, and an output whose shape is an upper bound that none of their choices gives.
+absl::StatusOr<Kernel> BoundedNest(const OpContext& ctx) {
+  Kernel kernel{.flops_per_point = ctx.semantics().flops, .transcendentals_per_point = ctx.semantics().transcendentals};
+  AddLoops(kernel, ctx.InShape(0));
+  AddWholeInputs(ctx, kernel);
+  AddWholeOutputs(ctx, kernel);
+  return kernel;
+}
+
 absl::StatusOr<Kernel> ReduceKernel(const OpContext& ctx) {
-  RS_ASSIGN_OR_RETURN(const Reduced reduced, ReducedOf(ctx, 1, ctx.InShape(0), ctx.OutShape(0)));
-  RS_ASSIGN_OR_RETURN(Kernel kernel, ReduceNest(ctx, reduced));
+  const absl::StatusOr<Reduced> reduced = ReducedOf(ctx, 1, ctx.InShape(0), ctx.OutShape(0));
+  const bool bounded = !reduced.ok() && ctx.HasInput(1) && ctx.InLiteral(1) == nullptr;
+  if (!reduced.ok() && !bounded) return reduced.status();
+  RS_ASSIGN_OR_RETURN(Kernel kernel, bounded ? BoundedNest(ctx) : ReduceNest(ctx, *reduced));
   const ReductionRow* row = FindRow(ctx.node().op.type);
   kernel.extra_flops = row->output_flops * ctx.OutElements(0);
   kernel.extra_transcendentals = row->output_transcendentals * ctx.OutElements(0);
@@ -268,6 +293,7 @@ void RegisterReduction(OpRegistry& registry) {
     registry.Add({.type = row.type,
                   .flops = row.flops,
                   .transcendentals = row.transcendentals,
+                  .upper_bound = ReduceAtMost,
                   .evaluate = folds ? EvaluateReduce : nullptr,
                   .kernel = ReduceKernel,
                   .gradient = ReduceGradient,

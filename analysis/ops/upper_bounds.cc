@@ -67,6 +67,23 @@ absl::StatusOr<std::vector<Type>> NonMaxSuppressionAtMost(const OpContext& ctx) 
   return std::vector<Type>{Type::Tensor(DType::kInt64, {*rows, 3})};
 }
 
+absl::StatusOr<std::vector<Type>> ReduceAtMost(const OpContext& ctx) {
+  if (ctx.attributes().Int("keepdims", 1) != 0) return AtMostLikeInput(ctx);
+  std::vector<Type> types = Known(ctx);
+  if (!HasShapedInput(ctx, 0) || !HasShapedInput(ctx, 1) || ctx.InType(1).rank() != 1 || types.empty()) return types;
+  const Shape& full = ctx.InShape(0);
+  const int64_t axes = ctx.InShape(1)[0], rank = ctx.InType(0).rank() - axes;
+  if (axes <= 0 || rank < 0) return types;
+  Type& type = types[0];
+  if (!type.has_shape) type.shape.assign(rank, kUnknownDim);
+  if (type.shape.size() != static_cast<size_t>(rank)) return types;
+  type.has_shape = true;
+  for (int64_t d = 0; d < rank; ++d) {
+    if (type.shape[d] == kUnknownDim) type.shape[d] = *std::max_element(&full[d], &full[d] + axes + 1);
+  }
+  return types;
+}
+
 absl::StatusOr<std::vector<Type>> ReshapeAtMost(const OpContext& ctx) {
   std::vector<Type> types = Known(ctx);
   if (!HasShapedInput(ctx, 0) || types.empty()) return types;

@@ -58,6 +58,29 @@ TEST(UpperBoundTest, DimensionsThatDataDecideAreFlaggedAndWhatFollowsFromThem) {
                                                    "float32[4, 6]", "float32[1, 1]"}));
 }
 
+TEST(UpperBoundTest, ReductionsOverAxesThatAreData) {
+  const Outcome run = Infer(R"(g (float[2,3,2] x, int64[1] one, int64[2] two) => (kept, dropped, pair) {
+    kept = ReduceMax <keepdims = 1> (x, one)
+    dropped = ReduceMean <keepdims = 0> (x, one)
+    pair = ReduceSum <keepdims = 0> (x, two) })");
+  ASSERT_TRUE(run.status.ok()) << run.status;
+  EXPECT_EQ(run.flagged, (std::vector<std::string>{"float32[<=2, <=3, <=2]", "float32[<=3, <=3]", "float32[<=3]"}));
+  EXPECT_EQ(run.flops, 12 + (12 + 9) + 12) << "each element once; the mean divides what is left";
+}
+
+TEST(UpperBoundTest, AReductionWhoseFileTellsItsShapeTakesThat) {
+  const Outcome run = Infer(R"(g (float[2,3,2] x, int64[1] axis) => (float[3,2] y) {
+    y = ReduceSum <keepdims = 0> (x, axis) })");
+  ASSERT_TRUE(run.status.ok()) << run.status;
+  EXPECT_EQ(run.flagged, (std::vector<std::string>{"float32[3, 2]"}));
+}
+
+TEST(OpenShapesTest, MeanVarianceNormalizationOfHalfs) {
+  const Outcome run = Infer(R"(g (float16[2,4] x) => (y) { y = MeanVarianceNormalization <axes = [1]> (x) })");
+  ASSERT_TRUE(run.status.ok()) << run.status;
+  EXPECT_EQ(run.outputs, (std::vector<std::string>{"float16[2, 4]"}));
+}
+
 TEST(UpperBoundTest, ALoopThatMayEndEarlyStacksAtMostItsTrips) {
   const Outcome run = Infer(R"(g (float[3] x, bool go) => (last, y) <int64 n = {6}> {
     last, all = Loop <body = b (int64 i, bool c, float[3] s) => (bool d, float[3] next, float[3] out) {

@@ -241,6 +241,36 @@ TEST(Attention, MultiHeadAttentionOfOnnxruntime) {
   EXPECT_EQ(2 * TotalMacs(b, built.nodes), 2 * 2 * 8 * 10 * 12 * (8 + 12));
 }
 
+TEST(Attention, PastKeysThatDoNotJoinAreAnError) {
+  GraphBuilder b;
+  const ValueId q = b.Input("q", {1, 2, 8}), k = b.Input("k", {1, 2, 8}), v = b.Input("v", {1, 2, 8});
+  const auto run = [&](const Shape& past_shape) {
+    const ValueId past = b.Input("past", past_shape);
+    const ValueId y = b.Node("com.microsoft::MultiHeadAttention", {q, k, v, kNoValue, kNoValue, kNoValue, past, past},
+                             Shape{1, 2, 8}, {{"num_heads", 2}});
+    return std::string(b.RunLower(y).status().message());
+  };
+  EXPECT_EQ(run({1, 2, 5, 4}), "");
+  for (const Shape& shape : {Shape{5, 4}, Shape{2, 5, 4}, Shape{2, 2, 5, 4}, Shape{1, 1, 5, 4}, Shape{1, 2, 5, 3}}) {
+    EXPECT_THAT(run(shape), HasSubstr(absl::StrCat("past keys or values are ", ShapeString(shape))));
+  }
+}
+
+// The function body of ONNX's Attention cannot be inferred where an optional output in its middle is missing.
+TEST(Attention, TypesOfAllOutputs) {
+  GraphBuilder b(25);
+  const ValueId q = b.Input("q", {2, 3, 24}), k = b.Input("k", {2, 5, 12}), v = b.Input("v", {2, 5, 18});
+  const ValueId past_k = b.Input("pk", {2, 3, 7, 4}), past_v = b.Input("pv", {2, 3, 7, 6});
+  const std::vector<ValueId> outputs =
+      b.NodeMany("Attention", {q, k, v, kNoValue, past_k, past_v},
+                 {Float({2, 3, 36}), Float({2, 3, 12, 4}), Float({2, 3, 12, 6}), Float({2, 6, 3, 12})},
+                 {{"q_num_heads", 6}, {"kv_num_heads", 3}});
+  const OpSemantics* semantics = b.SemanticsOf(outputs[0]);
+  const auto types = semantics->infer(OpContext(b.graph(), b.graph().value(outputs[0]).producer, *semantics));
+  ASSERT_TRUE(types.ok()) << types.status();
+  EXPECT_THAT(*types, ElementsAre(Float({2, 3, 36}), Float({2, 3, 12, 4}), Float({2, 3, 12, 6}), Float({2, 6, 3, 12})));
+}
+
 TEST(RotaryEmbedding, RotatesPairsForwardAndBack) {
   GraphBuilder b(23);
   const ValueId x = b.Input("x", {2, 8, 10, 64});

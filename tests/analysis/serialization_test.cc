@@ -3,6 +3,7 @@
 #include "analysis/measure/serialization.h"
 
 #include <algorithm>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -169,6 +170,10 @@ struct Case {
   std::string file;
   int64_t batch;
   int64_t capacity_bytes;
+
+  friend std::ostream& operator<<(std::ostream& out, const Case& c) {
+    return out << c.file << ", batch " << c.batch << ", " << c.capacity_bytes << " B";
+  }
 };
 
 class SerializationOfModels : public testing::TestWithParam<Case> {};
