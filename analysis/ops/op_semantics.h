@@ -95,6 +95,7 @@ using InferFn = absl::StatusOr<std::vector<Type>> (*)(const OpContext&);
 // Output values, one per output; empty when the inputs known so far do not determine them.
 using EvaluateFn = std::vector<Literal> (*)(const OpContext&);
 using AliasFn = Aliasing (*)(const OpContext&);
+using TimeAxisFn = int (*)(const OpContext&);
 using EagerSavesFn = void (*)(const OpContext&, EagerSaves&);
 
 struct OpSemantics {
@@ -129,6 +130,7 @@ struct OpSemantics {
   // Bit i: input i has a row for every sample, along the axis in which the others of these have theirs: all of Concat,
   // the sequence and the states of a recurrence. Stored ones are no weights.
   uint32_t batched_inputs = 0;
+  TimeAxisFn time_axis = nullptr;  // the axis of input 0 along which each step waits for the one before
   EagerSavesFn eager_saves = nullptr;
   bool contraction = false;
   bool deterministic = true;  // false: random; never folded

@@ -91,6 +91,7 @@ struct Sizes {
 };
 
 bool BatchFirst(const Attributes& attributes) { return attributes.Int("layout", 0) == 1; }
+int TimeAxis(const OpContext& ctx) { return BatchFirst(ctx.attributes()) ? 1 : 0; }
 
 absl::StatusOr<Sizes> SizesOf(const OpContext& ctx) {
   const Shape& x = ctx.InShape(kX);
@@ -402,6 +403,7 @@ void RegisterRecurrent(OpRegistry& registry) {
                   .body = RecurrentBody,
                   .differentiable_inputs = kDifferentiable,
                   .batched_inputs = kBatched,
+                  .time_axis = TimeAxis,
                   .eager_saves = CellSaves,
                   .contraction = true});
   }

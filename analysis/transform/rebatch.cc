@@ -118,6 +118,16 @@ absl::Status Rebatch::Check(const Graph& graph, NodeId id, int j) const {
 absl::Status Rebatch::Adapt(Graph& graph, NodeId id, std::vector<NodeId>& schedule) const {
   const OpSemantics* semantics = OpRegistry::Get().Find(graph.node(id).op);
   if (semantics == nullptr) return absl::OkStatus();
+  if (semantics->time_axis != nullptr) {
+    const Value& operand = graph.value(graph.node(id).inputs[0]);
+    const int axis = BatchAxis(operand);
+    if (axis >= 0 && axis == semantics->time_axis(OpContext(graph, id, *semantics))) {
+      return Pinned(graph, id,
+                    absl::StrCat("it walks along dimension ", axis, " of '", operand.name, "' ",
+                                 TypeString(operand.type), ", which is time, so the inputs' leading dimension is no ",
+                                 "batch; --input NAME=D0xD1x... gives them another shape"));
+    }
+  }
   if (semantics->shape_input >= 0) return RewriteShape(graph, id, semantics->shape_input);
   return RepeatStored(graph, id, semantics->batched_inputs, schedule);
 }

@@ -9,8 +9,8 @@
 // repeated for it.
 //
 // What is proven: every value either keeps its shape or has exactly one axis that grew by the ratio of the batches, and
-// no node sums over the batch together with something else. Anything else is an error that names the node which pins
-// the batch, and how to export without.
+// no node sums over the batch together with something else or walks along it in time. Anything else is an error that
+// names the node which pins the batch, and how to export without.
 //
 // What a file at batch 1 stores once, where the model has it for every sample (masks and position indices that the
 // exporter folded), is read once and broadcast: the results are the same, the traffic can be less than that of a file

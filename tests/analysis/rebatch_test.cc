@@ -128,6 +128,17 @@ TEST(RebatchTest, ASumOverTheBatchAndMorePinsIt) {
   EXPECT_TRUE(loss.status.ok()) << loss.status;
 }
 
+TEST(RebatchTest, TimeIsNoBatch) {
+  const auto run = [](absl::string_view layout) {
+    return RunText(absl::StrCat("g (float[5,5,8] x) => (y) <float[1,16,8] w, float[1,16,4] r> { y, h, c = LSTM <",
+                                "hidden_size = 4, layout = ", layout, "> (x, w, r) }"),
+                   20);
+  };
+  EXPECT_THAT(run("0").status.message(), AllOf(HasSubstr("(LSTM-14) pins the batch to 5: it walks along dimension 0"),
+                                               HasSubstr("--input NAME=D0xD1x...")));
+  EXPECT_TRUE(run("1").status.ok()) << run("1").status;
+}
+
 // ---- Exports of small nets by PyTorch (testdata/batch/make_models.py).
 
 struct Export {
