@@ -3,9 +3,11 @@
 #include <algorithm>
 
 #include "absl/container/btree_map.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "analysis/ops/op_semantics.h"
 #include "analysis/schema/node_inference.h"
+#include "analysis/transform/dim_expression.h"
 #include "analysis/transform/find_parameters.h"
 #include "analysis/transform/resolve_shapes.h"
 
@@ -26,7 +28,10 @@ void LookAtOpsets(const Graph& graph, std::vector<Finding>& findings) {
   }
 }
 
+// Open dimensions: one finding for each name, in the order of the file.
 void LookAtInputs(const Graph& graph, std::vector<Finding>& findings) {
+  absl::flat_hash_map<std::string, std::vector<std::string>> open;
+  std::vector<std::string> symbols;
   for (ValueId id : graph.inputs) {
     const Value& input = graph.value(id);
     if (input.type.IsTensor() && !input.type.has_shape) {
@@ -37,10 +42,25 @@ void LookAtInputs(const Graph& graph, std::vector<Finding>& findings) {
     for (size_t d = 0; d < input.type.shape.size(); ++d) {
       if (input.type.shape[d] != kUnknownDim) continue;
       const std::string symbol = d < input.dim_symbols.size() ? input.dim_symbols[d] : "";
-      findings.push_back({Severity::kNote, absl::StrCat("dimension ", d, " of input '", input.name, "' is open"),
-                          symbol.empty() ? absl::StrCat("--input ", input.name, "=D0xD1x... binds it")
-                                         : absl::StrCat("--dim ", symbol, "=N binds it")});
+      if (IsDimensionExpression(symbol)) continue;  // follows from the dimensions that it names
+      const std::string where = absl::StrCat("dimension ", d, " of input '", input.name, "'");
+      if (symbol.empty()) {
+        findings.push_back({Severity::kNote, absl::StrCat(where, " is open"),
+                            absl::StrCat("--input ", input.name, "=D0xD1x... binds it")});
+        continue;
+      }
+      std::vector<std::string>& places = open[symbol];
+      if (places.empty()) symbols.push_back(symbol);
+      places.push_back(where);
     }
+  }
+  for (const std::string& symbol : symbols) {
+    const std::vector<std::string>& places = open[symbol];
+    const size_t more = places.size() - 1;
+    findings.push_back({Severity::kNote,
+                        absl::StrCat("'", symbol, "' is open: ", places[0],
+                                     more > 0 ? absl::StrCat(" and ", more, more == 1 ? " other" : " others") : ""),
+                        absl::StrCat("--dim ", symbol, "=N binds ", more > 0 ? "them" : "it")});
   }
 }
 

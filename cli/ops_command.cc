@@ -79,53 +79,83 @@ std::vector<OpKey> WithoutEntry() {
   return keys;
 }
 
-// The table of the documentation: every operator that models can have.
+// What is said of one operator from some opset on.
+struct OpLine {
+  std::string type;
+  int since;
+  std::string shapes, cost, gradient, relies_on, stash, storage;
+};
+
+OpLine LineOf(const OpSemantics& op) {
+  return {.type = QualifiedType(op),
+          .since = op.since_version,
+          .shapes = ShapeSource(op),
+          .cost = CostRule(op),
+          .gradient = GradientRule(op),
+          .relies_on = op.evaluate != nullptr ? "values of small operands" : "types alone",
+          .stash = op.eager_saves != nullptr ? "saves" : "-",
+          .storage = AliasingRule(op)};
+}
+
+OpLine LineOf(const OpKey& key) {
+  const bool body = DescribeSchema(key)->has_function_body;
+  const std::string by = body ? "its function body" : "unknown";
+  return {.type = key.domain.empty() ? key.type : absl::StrCat(key.domain, "::", key.type),
+          .since = key.since_version,
+          .shapes = "ONNX schema",
+          .cost = by,
+          .gradient = by,
+          .relies_on = body ? "the function body of ONNX's schema" : "types alone",
+          .stash = "-",
+          .storage = "-"};
+}
+
+// Every operator that models can have, and ours that `differentiate` makes.
+std::vector<OpLine> AllLines() {
+  std::vector<OpLine> lines;
+  for (const OpSemantics* op : OpRegistry::Get().All()) lines.push_back(LineOf(*op));
+  for (const OpKey& key : WithoutEntry()) lines.push_back(LineOf(key));
+  return lines;
+}
+
+// The table of the documentation, of the operators that models can have.
 std::string RenderMarkdown() {
   std::string text = "| operator | since | shapes | cost | gradient | relies on |\n|---|---|---|---|---|---|\n";
-  for (const OpSemantics* op : OpRegistry::Get().All()) {
-    if (op->domain == kReuseScopeDomain) continue;
-    const absl::string_view relies = op->evaluate != nullptr ? "values of small operands, where known" : "types alone";
-    absl::StrAppend(&text, "| ", QualifiedType(*op), " | ", op->since_version, " | ", ShapeSource(*op), " | ",
-                    CostRule(*op), " | ", GradientRule(*op), " | ", relies, " |\n");
-  }
-  for (const OpKey& key : WithoutEntry()) {
-    const bool body = DescribeSchema(key)->has_function_body;
-    const absl::string_view by = body ? "its function body" : "unknown";
-    absl::StrAppend(&text, "| ", key.domain.empty() ? "" : absl::StrCat(key.domain, "::"), key.type, " | ",
-                    key.since_version, " | ONNX schema | ", by, " | ", by, " | ",
-                    body ? "the function body of ONNX's schema" : "types alone", " |\n");
+  for (const OpLine& line : AllLines()) {
+    if (absl::StartsWith(line.type, absl::StrCat(kReuseScopeDomain, "::"))) continue;
+    absl::StrAppend(&text, "| ", line.type, " | ", line.since, " | ", line.shapes, " | ", line.cost, " | ",
+                    line.gradient, " | ", line.relies_on, " |\n");
   }
   return text;
 }
 
-std::string RenderOps(const std::vector<const OpSemantics*>& ops, const Terminal& terminal) {
+std::string RenderOps(const std::vector<OpLine>& lines, const Terminal& terminal) {
   TableLayout table({{.header = "operator"},
                      {.header = "since", .align = Align::kRight},
                      {.header = "shapes"},
                      {.header = "cost"},
                      {.header = "gradient", .flexible = true},
-                     {.header = "eager stash", .drop = 2},
-                     {.header = "evaluated", .drop = 3},
-                     {.header = "storage", .drop = 1}});
-  const OpSemantics* previous = nullptr;
-  for (const OpSemantics* op : ops) {
-    const bool repeated = previous != nullptr && QualifiedType(*previous) == QualifiedType(*op);
-    previous = op;
-    table.AddRow({Cell(QualifiedType(*op), repeated ? Style::kQuiet : Style::kHeading), absl::StrCat(op->since_version),
-                  ShapeSource(*op), CostRule(*op), GradientRule(*op), op->eager_saves != nullptr ? "saves" : "-",
-                  op->evaluate != nullptr ? "yes" : "-", AliasingRule(*op)});
+                     {.header = "relies on", .drop = 1},
+                     {.header = "eager stash", .drop = 3},
+                     {.header = "storage", .drop = 2}});
+  std::string previous;
+  for (const OpLine& line : lines) {
+    table.AddRow({Cell(line.type, line.type == previous ? Style::kQuiet : Style::kHeading), absl::StrCat(line.since),
+                  line.shapes, line.cost, line.gradient, line.relies_on, line.stash, line.storage});
+    previous = line.type;
   }
   return table.Render(terminal.width, terminal.palette);
 }
 
-// Names and versions for an operator's name, any case, with or without its domain.
-absl::StatusOr<std::vector<const OpSemantics*>> FindOps(absl::string_view name) {
-  std::vector<const OpSemantics*> found;
+// The lines of an operator, its name in any case, with or without its domain.
+absl::StatusOr<std::vector<OpLine>> FindOps(absl::string_view name) {
+  std::vector<OpLine> found;
   std::vector<std::string> names;
-  for (const OpSemantics* op : OpRegistry::Get().All()) {
-    const bool same = absl::EqualsIgnoreCase(op->type, name) || absl::EqualsIgnoreCase(QualifiedType(*op), name);
-    if (same) found.push_back(op);
-    if (names.empty() || names.back() != op->type) names.emplace_back(op->type);
+  for (OpLine& line : AllLines()) {
+    const size_t domain = line.type.rfind(':');
+    const std::string type = domain == std::string::npos ? line.type : line.type.substr(domain + 1);
+    if (names.empty() || names.back() != type) names.push_back(type);
+    if (absl::EqualsIgnoreCase(type, name) || absl::EqualsIgnoreCase(line.type, name)) found.push_back(std::move(line));
   }
   if (!found.empty()) return found;
   const std::string nearest = DidYouMean(name, names);
@@ -143,19 +173,19 @@ absl::Status RunOps(const OpsOptions& options) {
     return WriteOutput("", RenderOps(*found, terminal));
   }
   if (options.markdown) return WriteOutput("", RenderMarkdown());
-  const std::vector<const OpSemantics*> all = OpRegistry::Get().All();
+  const std::vector<OpLine> all = AllLines();
   return WriteOutput("",
                      absl::StrCat(RenderOps(all, terminal), "\n  ", all.size(),
                                   " rules. An operator is served by the rule with the largest 'since' not above its "
-                                  "opset.\n"));
+                                  "opset; one without is reported as unknown, with its bytes.\n"));
 }
 
 }  // namespace
 
 void AddOpsCommand(CLI::App& app, Action& action) {
   auto options = std::make_shared<OpsOptions>();
-  CLI::App* command =
-      app.add_subcommand("ops", "List what is known about each operator: shapes, cost, gradient, what PyTorch stashes");
+  CLI::App* command = app.add_subcommand(
+      "ops", "List what is known about each operator: shapes, cost, gradient, and what that relies on");
   command->footer(
       "  reusescope ops              every operator with a rule\n"
       "  reusescope ops Conv         one of them, every version\n");
