@@ -54,6 +54,9 @@ class DesignChoice {
   }
 }
 
+// What tells one device from another; batch and precision are the work's.
+const OF_A_DEVICE = ['capacity_bytes', 'bandwidth_bytes_per_second', 'throughput_flops_per_second', 'policy'];
+
 // Where a value stands among ascending ones, in steps of a logarithmic axis; null outside of them.
 function logPosition(values, value) {
   if (value < values[0] || value > values.at(-1)) return null;
@@ -199,15 +202,12 @@ function addCurves(report, choice) {
   const free = ['capacity_bytes', 'bandwidth_bytes_per_second'];
   if (free.some((key) => choice.axis(key).values.length < 2)) return;
   const section = addSection('curves', 'Designs that are equally fast', 'Equally fast');
-  const boxes = element('div', {class: 'controls'});
-  section.append(boxes);
   const chart = addChart(section, {
-    title: 'Iso-performance curves', height: 560,
+    title: 'Iso-performance curves', height: 560, controls: choice.boxes(free, () => drawChart(chart)),
     caption: `Along a curve the step takes the same time: less memory on chip takes more bandwidth. The diamonds are as fast as ${report.base_device.display_name} ` +
         'with its own memory on chip and bandwidth, computed exactly; the other curves lie between points of the grid.',
     draw: () => drawCurves(report, choice),
   });
-  boxes.replaceChildren(...choice.boxes(free, () => drawChart(chart)));
 }
 
 function drawKnees(report, choice) {
@@ -258,11 +258,8 @@ function drawCaptured(report, choice) {
 function addKnees(report, choice) {
   if (choice.axis('capacity_bytes').values.length < 2) return;
   const section = addSection('knees', 'What a capacity captures', 'Knees');
-  const free = ['capacity_bytes', 'bandwidth_bytes_per_second', 'throughput_flops_per_second', 'policy'];
-  const boxes = element('div', {class: 'controls'});
-  section.append(boxes);
   const chart = addChart(section, {
-    title: 'Traffic over capacity', height: 440,
+    title: 'Traffic over capacity', height: 440, controls: choice.boxes(OF_A_DEVICE, () => [chart, captured].forEach(drawChart)),
     caption: 'A diamond is a knee: this step of the axis saves more than the steps beside it. It has the colour of the reuse scope that gains most there.',
     draw: () => drawKnees(report, choice),
   });
@@ -270,7 +267,6 @@ function addKnees(report, choice) {
     title: 'Reuse captured by scope', height: 380, draw: () => drawCaptured(report, choice),
     caption: 'Of the traffic that the reuse at a scope could save, what an LRU memory of the capacity saves.',
   });
-  boxes.replaceChildren(...choice.boxes(free, () => [chart, captured].forEach(drawChart)));
   addTable(section, {
     caption: 'Saves: against the row of the next smaller capacity', rows: report.knees, pageSize: 15,
     filters: [{label: 'Policy', value: (row) => row.policy}, {label: 'Batch', value: (row) => String(row.batch)}],
@@ -312,16 +308,12 @@ function drawDesignFront(points) {
 function addDesignFront(report, choice) {
   if (!report.points.some((point) => point.on_front)) return;
   const section = addSection('front', 'Cost and time', 'Pareto front');
-  const free = ['capacity_bytes', 'bandwidth_bytes_per_second', 'throughput_flops_per_second', 'policy'];
-  const boxes = element('div', {class: 'controls'});
-  section.append(boxes);
   const chart = addChart(section, {
-    title: 'Pareto front of cost and time', height: 460,
+    title: 'Pareto front of cost and time', height: 460, controls: choice.boxes(OF_A_DEVICE, () => drawChart(chart)),
     caption: 'What nobody beats in cost and time at once is blue.' +
         (report.points.length > DRAWN_DESIGNS ? ' Of many beaten designs a part is drawn.' : ''),
-    draw: () => drawDesignFront(choice.plane(free)),
+    draw: () => drawDesignFront(choice.plane(OF_A_DEVICE)),
   });
-  boxes.replaceChildren(...choice.boxes(free, () => drawChart(chart)));
 }
 
 function addDesigns(report, choice) {

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "cli/units.h"
 #include "cli/views/design_view.h"
 #include "gmock/gmock.h"
@@ -215,15 +217,24 @@ TEST(DesignSpaceTest, TheTableShowsTheMetricThatIsAskedFor) {
   options.policies = {Policy::kManaged};
   const DesignSpace space = SweepDesigns(kModel, options).value();
   const DesignPoint& point = space.points[7];
-  const auto shown = [&](DesignMetric metric) { return RenderSections(DesignSections(space, metric, 10), Terminal()); };
-  EXPECT_THAT(shown(DesignMetric::kTime), HasSubstr(FormatSeconds(point.step_seconds)));
-  EXPECT_THAT(shown(DesignMetric::kPrefetch), HasSubstr(FormatSeconds(*point.prefetch_step_seconds)));
-  EXPECT_THAT(shown(DesignMetric::kStalls), HasSubstr(FormatSeconds(point.stall_seconds)));
-  EXPECT_THAT(shown(DesignMetric::kTraffic), HasSubstr(FormatBytes(point.traffic_bytes)));
-  EXPECT_THAT(shown(DesignMetric::kBandwidth), HasSubstr(FormatRate(point.average_bandwidth(), "B")));
-  EXPECT_THAT(shown(DesignMetric::kUtilization), HasSubstr(FormatPercent(point.compute_utilization)));
-  EXPECT_THAT(shown(DesignMetric::kBuffer), HasSubstr(FormatBytes(*point.buffer_bytes)));
-  EXPECT_THAT(shown(DesignMetric::kEnergy), HasSubstr(FormatCount(*point.energy_joules, "J")));
+  // The grid under its title; other tables of the page have numbers of their own.
+  const auto shown = [&](DesignMetric metric, absl::string_view title) {
+    for (const Section& section : DesignSections(space, metric, 10)) {
+      if (absl::StartsWith(section.title, absl::StrCat(title, ": "))) return RenderSections({section}, Terminal());
+    }
+    return std::string("no grid");
+  };
+  EXPECT_THAT(shown(DesignMetric::kTime, "Step time"), HasSubstr(FormatSeconds(point.step_seconds)));
+  EXPECT_THAT(shown(DesignMetric::kPrefetch, "Step time, transfers ahead of use"),
+              HasSubstr(FormatSeconds(*point.prefetch_step_seconds)));
+  EXPECT_THAT(shown(DesignMetric::kStalls, "Stalls"), HasSubstr(FormatSeconds(point.stall_seconds)));
+  EXPECT_THAT(shown(DesignMetric::kTraffic, "Traffic"), HasSubstr(FormatBytes(point.traffic_bytes)));
+  EXPECT_THAT(shown(DesignMetric::kBandwidth, "Average bandwidth"),
+              HasSubstr(FormatRate(point.average_bandwidth(), "B")));
+  EXPECT_THAT(shown(DesignMetric::kUtilization, "Compute utilization"),
+              HasSubstr(FormatPercent(point.compute_utilization)));
+  EXPECT_THAT(shown(DesignMetric::kBuffer, "Buffer in use"), HasSubstr(FormatBytes(*point.buffer_bytes)));
+  EXPECT_THAT(shown(DesignMetric::kEnergy, "Energy at rated power"), HasSubstr(FormatCount(*point.energy_joules, "J")));
 }
 
 // Shares are of what there is, and more capacity never captures less.
