@@ -188,6 +188,11 @@ NodeId Matcher::ClimbToProduct(ValueId value, double constant, absl::Span<const 
 }
 
 bool Matcher::Fuse(const Match& match, NodeId root, OpKey op, absl::Span<const ValueId> inputs, Attributes attributes) {
+  const auto is_inner = [&](ValueId value) {
+    const NodeId producer = value == kNoValue ? kNoNode : graph_.value(value).producer;
+    return producer != kNoNode && match.Has(producer);
+  };
+  if (std::any_of(inputs.begin(), inputs.end(), is_inner)) return false;
   std::string module = graph_.node(root).module;
   for (NodeId id : match.nodes) {
     module = CommonModule(module, graph_.node(id).module);

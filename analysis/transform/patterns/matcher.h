@@ -81,7 +81,7 @@ class Matcher {
   NodeId ClimbToProduct(ValueId value, double constant, absl::Span<const ValueId> factors, Match& match) const;
 
   // Makes `root` the fused node: it keeps its outputs and place, and reads `inputs`; the other nodes of the match go.
-  // False, changing nothing, if an inner value is a graph output or is read from outside.
+  // False, changing nothing, if an inner value is a graph output, is read from outside, or is one of `inputs`.
   bool Fuse(const Match& match, NodeId root, OpKey op, absl::Span<const ValueId> inputs, Attributes attributes = {});
   // Input `slot` of `node` becomes a view of what it was, of that shape: a Reshape in front of the node.
   void ReshapeInput(NodeId node, int slot, const Shape& shape);
