@@ -124,16 +124,11 @@ absl::StatusOr<TrainingGraph> BuildStages(Model model, const AnalysisOptions& op
 
 }  // namespace
 
-absl::StatusOr<TrainingGraph> BuildGraph(Model model, const AnalysisOptions& options, Stage last,
-                                         std::vector<std::string>& notes) {
-  const std::string file = model.file;
-  absl::StatusOr<TrainingGraph> training = BuildStages(std::move(model), options, last, notes);
-  return training.ok() ? std::move(training) : Annotate(training.status(), file);
-}
+namespace {
 
-absl::StatusOr<Analysis> AnalyzeMemory(Model model, const AnalysisOptions& options) {
+absl::StatusOr<Analysis> BuildAndMeasure(Model model, const AnalysisOptions& options) {
   Analysis analysis{.facts = FactsOf(model), .options = options};
-  RS_ASSIGN_OR_RETURN(analysis.training, BuildGraph(std::move(model), options, Stage::kOptimizer, analysis.notes));
+  RS_ASSIGN_OR_RETURN(analysis.training, BuildStages(std::move(model), options, Stage::kOptimizer, analysis.notes));
   const Graph& graph = analysis.training.graph;
   std::future<BlockTable> blocks = std::async(std::launch::async, [&graph] { return FindBlocks(graph); });
   RS_ASSIGN_OR_RETURN(analysis.cost, ComputeCost(analysis.training, {.precision = options.precision}));
@@ -147,8 +142,7 @@ absl::StatusOr<Analysis> AnalyzeMemory(Model model, const AnalysisOptions& optio
   return analysis;
 }
 
-absl::StatusOr<Analysis> Analyze(Model model, const AnalysisOptions& options) {
-  RS_ASSIGN_OR_RETURN(Analysis analysis, AnalyzeMemory(std::move(model), options));
+absl::Status AddReuse(Analysis& analysis) {
   // The cache curves take as long as the reuse table and share nothing with it but the cost.
   std::future<absl::Status> curves = std::async(std::launch::async, [&analysis]() -> absl::Status {
     RS_ASSIGN_OR_RETURN(analysis.lru, ComputeLruCurve(analysis.cost));
@@ -156,7 +150,27 @@ absl::StatusOr<Analysis> Analyze(Model model, const AnalysisOptions& options) {
     return absl::OkStatus();
   });
   RS_ASSIGN_OR_RETURN(analysis.reuse, ComputeReuse(analysis.training, analysis.cost, analysis.blocks));
-  RS_RETURN_IF_ERROR(curves.get());
+  return curves.get();
+}
+
+}  // namespace
+
+absl::StatusOr<TrainingGraph> BuildGraph(Model model, const AnalysisOptions& options, Stage last,
+                                         std::vector<std::string>& notes) {
+  const std::string file = model.file;
+  absl::StatusOr<TrainingGraph> training = BuildStages(std::move(model), options, last, notes);
+  return training.ok() ? std::move(training) : Annotate(training.status(), file);
+}
+
+absl::StatusOr<Analysis> AnalyzeMemory(Model model, const AnalysisOptions& options) {
+  const std::string file = model.file;
+  absl::StatusOr<Analysis> analysis = BuildAndMeasure(std::move(model), options);
+  return analysis.ok() ? std::move(analysis) : Annotate(analysis.status(), file);
+}
+
+absl::StatusOr<Analysis> Analyze(Model model, const AnalysisOptions& options) {
+  RS_ASSIGN_OR_RETURN(Analysis analysis, AnalyzeMemory(std::move(model), options));
+  if (const absl::Status status = AddReuse(analysis); !status.ok()) return Annotate(status, analysis.facts.file);
   return analysis;
 }
 

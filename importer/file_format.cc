@@ -65,13 +65,51 @@ bool IsText(absl::string_view head) {
   });
 }
 
+// What a text most likely is, by how it begins, and what to do about it.
+struct TextKind {
+  absl::string_view begins;
+  absl::string_view kind;
+  absl::string_view advice = "";
+};
+
+constexpr absl::string_view kPart = "a part of a model in Protobuf's text form";
+constexpr absl::string_view kAddTheRest = ": put it into graph { ... } beside ir_version and opset_import";
+constexpr absl::string_view kPrint = "a printed TorchScript graph";
+
+constexpr TextKind kTextKinds[] = {
+    {"<<<<<<< ", "text with git's conflict markers", ": finish the merge"},
+    {"<", "an HTML or XML page", ": download the file itself"},
+    {"{", "JSON text without a model's fields", ": write the model with onnx.save"},
+    {"[", "JSON text without a model's fields", ": write the model with onnx.save"},
+    {"graph(", kPrint, kExportFromPyTorch},
+    {"graph torch-jit-export", kPrint, kExportFromPyTorch},
+    {"ModelProto {", "a printed model that nothing reads back", ": write the model with onnx.save"},
+    {"node {", kPart, kAddTheRest},
+    {"input:", kPart, kAddTheRest},
+    {"def ", "Python source", kExportFromPyTorch},
+    {"import ", "Python source", kExportFromPyTorch},
+    {"from ", "Python source", kExportFromPyTorch},
+};
+
+// One line without blanks that names a place: what git checks a symbolic link out as where links are not supported.
+bool IsPath(absl::string_view text) {
+  text = absl::StripTrailingAsciiWhitespace(text);
+  return !text.empty() && text.size() < kFormatHeadBytes / 2 && text.find_first_of(" \t\r\n\f") == text.npos &&
+         (absl::StrContains(text, '/') || absl::EndsWith(text, ".onnx"));
+}
+
 std::string TextFormat(absl::string_view head) {
   const absl::string_view text = absl::StripLeadingAsciiWhitespace(head);
-  absl::string_view kind = "text";
-  if (absl::StartsWith(text, "<")) kind = "an HTML or XML page";
-  if (absl::StartsWith(text, "{") || absl::StartsWith(text, "[")) kind = "JSON text";
-  if (absl::StartsWith(text, "ir_version")) kind = "a model in Protobuf's text form";
-  return absl::StrCat("is ", kind, ", expected a binary ONNX file");
+  for (const TextKind& kind : kTextKinds) {
+    if (absl::StartsWith(text, kind.begins)) {
+      return absl::StrCat("is ", kind.kind, ", expected an ONNX file", kind.advice);
+    }
+  }
+  if (IsPath(text)) {
+    return absl::StrCat("is text that names a file, '", absl::StripTrailingAsciiWhitespace(text),
+                        "', expected an ONNX file: a link that was copied as text? give the file that it names");
+  }
+  return "is text, expected an ONNX file, binary or in ONNX's text form, Protobuf's text or JSON";
 }
 
 }  // namespace

@@ -53,6 +53,7 @@ class GraphLoader {
   absl::Status DeclareInitializers(const onnx::GraphProto& proto);
   absl::Status DeclareInitializer(absl::string_view name, Literal literal, const InitializerMetadata& metadata);
   absl::Status DeclareInputs(const ValueInfos& inputs);
+  void FindReplacedConstants(const Nodes& nodes);
   absl::Status DeclareNodeOutputs(const Nodes& nodes);
   absl::Status ApplyDeclaredTypes(const ValueInfos& infos);
   absl::Status LoadNodes(const Nodes& nodes);
@@ -70,6 +71,7 @@ class GraphLoader {
   bool is_branch_ = false;                                 // of an If
   absl::flat_hash_map<absl::string_view, ValueId> names_;  // views into the protos
   std::vector<std::vector<ValueId>> outputs_;              // of every node, declared before the nodes are loaded
+  std::vector<bool> replaced_;                             // parallel to the file's nodes
   std::vector<ValueId> captured_from_;
   int minus_one_dims_ = 0;
 };
@@ -175,9 +177,30 @@ absl::Status GraphLoader::DeclareInputs(const ValueInfos& inputs) {
   return absl::OkStatus();
 }
 
+// Of several Constants that define one name (tools that add new ones and leave the old) the last one counts, as for
+// onnxruntime.
+void GraphLoader::FindReplacedConstants(const Nodes& nodes) {
+  replaced_.assign(nodes.size(), false);
+  absl::flat_hash_map<absl::string_view, int> last;
+  int replaced = 0;
+  for (int i = 0; i < nodes.size(); ++i) {
+    const onnx::NodeProto& node = nodes[i];
+    if (node.op_type() != "Constant" || !NormalDomain(node.domain()).empty() || node.output_size() != 1) continue;
+    const auto [it, fresh] = last.try_emplace(node.output(0), i);
+    if (fresh) continue;
+    replaced_[std::exchange(it->second, i)] = true;
+    ++replaced;
+  }
+  if (replaced == 0) return;
+  context_.warnings.push_back(absl::StrCat(replaced, replaced == 1 ? " Constant node is" : " Constant nodes are",
+                                           " replaced by a later one of the same name, as onnxruntime does"));
+}
+
 absl::Status GraphLoader::DeclareNodeOutputs(const Nodes& nodes) {
+  FindReplacedConstants(nodes);
   outputs_.resize(nodes.size());
   for (int i = 0; i < nodes.size(); ++i) {
+    if (replaced_[i]) continue;
     for (const std::string& output : nodes[i].output()) {
       if (output.empty()) {
         outputs_[i].push_back(kNoValue);
@@ -279,6 +302,7 @@ absl::Status GraphLoader::LoadNodes(const Nodes& nodes) {
   graph_.order.reserve(nodes.size());
   for (int i = 0; i < nodes.size(); ++i) {
     const onnx::NodeProto& proto = nodes[i];
+    if (replaced_[i]) continue;
     if (!IsUtf8(proto.name()) || !IsUtf8(proto.op_type()) || !IsUtf8(proto.domain())) {
       return absl::InvalidArgumentError(
           absl::StrCat("node at position ", i, ": found a name that is not UTF-8, expected UTF-8"));

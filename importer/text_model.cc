@@ -4,6 +4,7 @@
 #include <google/protobuf/text_format.h>
 #include <google/protobuf/util/json_util.h>
 
+#include <algorithm>
 #include <exception>
 
 #include "absl/container/flat_hash_set.h"
@@ -30,7 +31,7 @@ Form FormOf(absl::string_view head) {
        absl::StrContains(head, "\"opsetImport\""))) {
     return Form::kJson;
   }
-  for (absl::string_view field : {"ir_version:", "producer_name:", "graph {", "opset_import {"}) {
+  for (absl::string_view field : {"ir_version:", "ir_version :", "producer_name:", "graph {", "opset_import {"}) {
     if (absl::StartsWith(text, field)) return Form::kProtobuf;
   }
   return Form::kNone;
@@ -114,13 +115,53 @@ class FirstError final : public google::protobuf::io::ErrorCollector {
   std::string message_;
 };
 
+// `elem_type: FLOAT` as `elem_type: 1`: the element types were an enumeration in ONNX's first schema, whose names old
+// files still have. Strings and comments stay as they are, and so do lines and unknown names, for the parser to say.
+std::string NumberElementTypes(absl::string_view text) {
+  const auto word_at = [&](size_t begin) {
+    size_t end = begin;
+    while (end < text.size() && (absl::ascii_isalnum(text[end]) || text[end] == '_')) ++end;
+    return text.substr(begin, end - begin);
+  };
+  std::string numbered;
+  numbered.reserve(text.size());
+  bool expects_type = false;  // after `elem_type` or `data_type`, before its value
+  for (size_t i = 0; i < text.size();) {
+    const char c = text[i];
+    size_t length = 1;
+    if (const absl::string_view word = word_at(i); !word.empty()) {
+      length = word.size();
+      onnx::TensorProto_DataType type;
+      if (expects_type && onnx::TensorProto_DataType_Parse(std::string(word), &type)) {
+        absl::StrAppend(&numbered, static_cast<int>(type));
+        expects_type = false;
+        i += length;
+        continue;
+      }
+      expects_type = word == "elem_type" || word == "data_type";
+    } else if (c == '"' || c == '\'') {
+      while (i + length < text.size() && text[i + length] != c) length += text[i + length] == '\\' ? 2 : 1;
+      ++length;
+    } else if (c == '#') {
+      length = std::min(text.find('\n', i), text.size()) - i;
+    } else if (c != ':' && !absl::ascii_isspace(c)) {
+      expects_type = false;
+    }
+    absl::StrAppend(&numbered, text.substr(i, length));
+    i += length;
+  }
+  return numbered;
+}
+
 absl::Status ParseProtobuf(const std::string& text, onnx::ModelProto& model) {
   FirstError error;
   google::protobuf::TextFormat::Parser parser;
   parser.RecordErrorsTo(&error);
   parser.SetRecursionLimit(kMaxNesting);
-  if (parser.ParseFromString(text, &model)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("is no Protobuf text of an ONNX model: ", error.message()));
+  if (parser.ParseFromString(NumberElementTypes(text), &model)) return absl::OkStatus();
+  const bool merged = absl::StrContains(text, "\n<<<<<<< ") && absl::StrContains(text, "\n>>>>>>> ");
+  return absl::InvalidArgumentError(absl::StrCat("is no Protobuf text of an ONNX model: ", error.message(),
+                                                 merged ? "; it holds git's conflict markers: finish the merge" : ""));
 }
 
 absl::Status Parse(const std::string& text, onnx::ModelProto& model) {

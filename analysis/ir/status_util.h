@@ -6,9 +6,11 @@
 #ifndef REUSESCOPE_ANALYSIS_IR_STATUS_UTIL_H_
 #define REUSESCOPE_ANALYSIS_IR_STATUS_UTIL_H_
 
+#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 
@@ -30,9 +32,12 @@
 
 namespace reusescope {
 
-// The same status with "prefix: " before its message.
+// The same status with "prefix: " before its message, unless it begins so already: callers on the way out may each name
+// the file and the node.
 inline absl::Status Annotate(const absl::Status& status, absl::string_view prefix) {
-  return status.ok() ? status : absl::Status(status.code(), absl::StrCat(prefix, ": ", status.message()));
+  const std::string begin = absl::StrCat(prefix, ": ");
+  if (status.ok() || absl::StartsWith(status.message(), begin)) return status;
+  return absl::Status(status.code(), absl::StrCat(begin, status.message()));
 }
 
 }  // namespace reusescope

@@ -36,7 +36,7 @@ class EagerStash {
       semantics->eager_saves(OpContext(graph_, id, *semantics), saves);
       if (RunsAgain(node)) saves = {.values = std::move(saves.values)};
       const absl::Status status = AddSaves(saves);
-      if (!status.ok()) return Annotate(status, absl::StrCat("node '", node.name, "'"));
+      if (!status.ok()) return Annotate(status, absl::StrCat("node '", node.name, "' (", OpKeyString(node.op), ")"));
     }
     return AddStartsOfRecomputation();
   }

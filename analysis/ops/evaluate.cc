@@ -367,8 +367,7 @@ int64_t PadSource(absl::string_view mode, int64_t at, int64_t dim) {
 
 // Padding before and after each dimension, or nothing.
 std::vector<std::pair<int64_t, int64_t>> Pads(const OpContext& ctx, int rank) {
-  const absl::string_view name = ctx.attributes().Has("paddings") ? "paddings" : "pads";
-  const auto pads = IntsOf(ctx, 1, name);
+  const auto pads = IntsOf(ctx, 1, "pads");
   auto axes = IntsOf(ctx, 3, "");
   if (!pads || !axes) return {};
   if (!ctx.HasInput(3)) {

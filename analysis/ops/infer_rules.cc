@@ -181,7 +181,8 @@ absl::StatusOr<std::vector<Type>> InferRange(const OpContext& ctx) {
   bool known = true;
   for (int i = 0; i < 3; ++i) {
     const Type& type = ctx.InType(i);
-    if (type.rank() > 1 || (type.rank() == 1 && type.shape[0] != 1) || type.dtype != ctx.InType(0).dtype) {
+    const bool one = std::all_of(type.shape.begin(), type.shape.end(), [](int64_t dim) { return dim == 1; });
+    if (!one || type.dtype != ctx.InType(0).dtype) {
       return ctx.Error(
           absl::StrCat("input ", i, " is ", TypeString(type), ", expected one ", DTypeName(ctx.InType(0).dtype)));
     }

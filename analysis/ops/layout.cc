@@ -12,6 +12,7 @@
 #include "analysis/ops/gradient_context.h"
 #include "analysis/ops/infer_rules.h"
 #include "analysis/ops/kernels.h"
+#include "analysis/ops/mend.h"
 #include "analysis/ops/nest.h"
 #include "analysis/ops/op_semantics.h"
 #include "analysis/ops/resampling.h"
@@ -159,8 +160,7 @@ absl::Status TileGradient(GradientContext& ctx) {
 
 std::optional<Dims> FullPads(const OpContext& ctx) {
   const int rank = ctx.InType(0).rank();
-  const absl::string_view attribute = ctx.attributes().Has("paddings") ? "paddings" : "pads";  // Pad-1 and Pad-2
-  const std::optional<std::vector<int64_t>> pads = IntegerList(ctx, 1, attribute);
+  const std::optional<std::vector<int64_t>> pads = IntegerList(ctx, 1, "pads");
   const std::optional<std::vector<int64_t>> axes = IntegerList(ctx, 3, "axes");
   if (!pads.has_value() || (ctx.HasInput(3) && !axes.has_value())) return std::nullopt;
   if (!axes.has_value()) return static_cast<int>(pads->size()) == 2 * rank ? pads : std::nullopt;
@@ -351,7 +351,7 @@ void RegisterLayout(OpRegistry& registry) {
        .aliasing = Aliasing::kStridedView,
        .absorbed_by_contraction = true},
       Bounded(Copy("Slice", EvaluateSlice, SliceGradient, Aliasing::kStridedView), AtMostLikeInput),
-      Copy("Split", EvaluateSplit, SplitGradient, Aliasing::kStridedView),
+      Mended(MendSplit, Copy("Split", EvaluateSplit, SplitGradient, Aliasing::kStridedView)),
       ShapedBy(1, Copy("Expand", EvaluateExpand, ExpandGradient, Aliasing::kStridedView)),
       // Copies.
       {.type = "Concat",
@@ -360,7 +360,7 @@ void RegisterLayout(OpRegistry& registry) {
        .gradient = ConcatGradient,
        .batched_inputs = ~0u},
       Copy("Tile", EvaluateTile, TileGradient),
-      Copy("Pad", EvaluatePad, PadGradient),
+      Mended(MendPad, Copy("Pad", EvaluatePad, PadGradient)),
       Copy("SpaceToDepth", nullptr, SpaceToDepthGradient),
       Copy("DepthToSpace", nullptr, DepthToSpaceGradient),
       Copy("Trilu", EvaluateTrilu, SameOperatorGradient),

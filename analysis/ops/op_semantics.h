@@ -94,6 +94,9 @@ using ReplayFn = ValueId (*)(GradientContext&);
 using InferFn = absl::StatusOr<std::vector<Type>> (*)(const OpContext&);
 // Output values, one per output; empty when the inputs known so far do not determine them.
 using EvaluateFn = std::vector<Literal> (*)(const OpContext&);
+// Gives a node of a form that files have and no schema describes the form that it means. Says what was odd about it, ""
+// where nothing was. The types of the node's inputs are known, its outputs' not yet.
+using MendFn = std::string (*)(Graph&, NodeId);
 using AliasFn = Aliasing (*)(const OpContext&);
 using TimeAxisFn = int (*)(const OpContext&);
 using EagerSavesFn = void (*)(const OpContext&, EagerSaves&);
@@ -107,6 +110,7 @@ struct OpSemantics {
   int64_t flops = 0;
   int64_t transcendentals = 0;
 
+  MendFn mend = nullptr;
   InferFn infer = nullptr;
   InferFn upper_bound = nullptr;  // output types at their largest, where data decide them
   EvaluateFn evaluate = nullptr;

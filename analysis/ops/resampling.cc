@@ -6,6 +6,7 @@
 #include "analysis/ops/bodies.h"
 #include "analysis/ops/gradient_context.h"
 #include "analysis/ops/kernels.h"
+#include "analysis/ops/mend.h"
 #include "analysis/ops/nest.h"
 
 namespace reusescope {
@@ -168,8 +169,16 @@ OpSemantics Gradient(absl::string_view type, KernelFn kernel, BodyFn body = null
 
 void RegisterResampling(OpRegistry& registry) {
   const OpSemantics rows[] = {
-      {.type = "Resize", .kernel = ResizeKernel, .gradient = ResizeGradient, .differentiable_inputs = 0b1},
-      {.type = "Upsample", .kernel = ResizeKernel, .gradient = ResizeGradient, .differentiable_inputs = 0b1},
+      {.type = "Resize",
+       .mend = MendResize,
+       .kernel = ResizeKernel,
+       .gradient = ResizeGradient,
+       .differentiable_inputs = 0b1},
+      {.type = "Upsample",
+       .mend = MendUpsample,
+       .kernel = ResizeKernel,
+       .gradient = ResizeGradient,
+       .differentiable_inputs = 0b1},
       {.type = "GridSample",
        .kernel = GridSampleKernel,
        .gradient = GridSampleGradient,

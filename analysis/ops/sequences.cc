@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
+#include "analysis/ops/gradient_context.h"
 #include "analysis/ops/infer_rules.h"
 #include "analysis/ops/kernels.h"
 #include "analysis/ops/lower_context.h"
@@ -34,14 +35,20 @@ std::optional<int64_t> PositionOf(const LowerContext& ctx, int slot, int64_t siz
   return position;
 }
 
-// Parts that are not known: an operator without an entry takes the node's place, so that coverage names it.
-absl::Status Unresolved(LowerContext& ctx) {
-  const Node& node = ctx.node().node();
-  const std::string op = absl::StrCat("reusescope::", node.op.type, "Unresolved");
-  const std::vector<ValueId> inputs(node.inputs.begin(), node.inputs.end());
-  const Type type = ctx.node().OutType(0);
-  ctx.ReplaceOutput(0, ctx.Emit(op, inputs, type, node.attributes));
-  return absl::OkStatus();
+// The node stays as it is: what it lists is not known.
+absl::Status Unresolved() { return absl::OkStatus(); }
+
+absl::Status NoGradientOfUnresolved(GradientContext&) {
+  return absl::UnimplementedError("takes or lists tensors that are not known before the model runs");
+}
+
+// Every element of X is written once, into whichever part.
+absl::StatusOr<Kernel> SplitKernel(const OpContext& ctx) {
+  Kernel kernel{.loops = {{'i', ctx.InElements(0)}}};
+  kernel.accesses.push_back(WholeTensor(ctx, RoleOf(ctx.Input(0)), false, 0));
+  kernel.accesses.push_back(WholeTensor(ctx, OutputRole(ctx.Output(0)), true, 0));
+  kernel.accesses.back().elements = ctx.InElements(0);
+  return kernel;
 }
 
 void ReplaceBySequence(LowerContext& ctx, const Parts& parts) {
@@ -71,7 +78,7 @@ absl::Status LowerSplitToSequence(LowerContext& ctx) {
   const Type input = ctx.TypeOf(ctx.I(0));
   RS_ASSIGN_OR_RETURN(const int axis, NormalizeAxis(ctx.node(), ctx.node().attributes().Int("axis", 0), input.rank()));
   const std::optional<std::vector<int64_t>> lengths = PartLengths(ctx.node(), axis);
-  if (!lengths.has_value() || lengths->empty()) return Unresolved(ctx);
+  if (!lengths.has_value() || lengths->empty()) return Unresolved();
   // Without `split`, parts are one long and keepdims may drop the dimension; with it, keepdims has no say.
   const bool squeeze = ctx.I(1) == kNoValue && ctx.node().attributes().Int("keepdims", 1) == 0;
   std::vector<Type> types(lengths->size(), input);
@@ -93,10 +100,10 @@ absl::Status LowerSplitToSequence(LowerContext& ctx) {
 
 absl::Status LowerSequenceAt(LowerContext& ctx) {
   const std::optional<Parts> parts = PartsOf(ctx, 0);
-  if (!parts.has_value() || parts->empty()) return Unresolved(ctx);
+  if (!parts.has_value() || parts->empty()) return Unresolved();
   const auto size = static_cast<int64_t>(parts->size());
   const std::optional<int64_t> position = PositionOf(ctx, 1, size, size - 1, -1);
-  if (!position.has_value() || *position < 0) return Unresolved(ctx);
+  if (!position.has_value() || *position < 0) return Unresolved();
   const ValueId part = (*parts)[*position];
   ctx.ReplaceOutput(0, ctx.Emit("Identity", {part}, ctx.TypeOf(part)));
   return absl::OkStatus();
@@ -104,10 +111,10 @@ absl::Status LowerSequenceAt(LowerContext& ctx) {
 
 absl::Status LowerSequenceInsert(LowerContext& ctx) {
   std::optional<Parts> parts = PartsOf(ctx, 0);
-  if (!parts.has_value()) return Unresolved(ctx);
+  if (!parts.has_value()) return Unresolved();
   const auto size = static_cast<int64_t>(parts->size());
   const std::optional<int64_t> position = PositionOf(ctx, 2, size, size, size);
-  if (!position.has_value()) return Unresolved(ctx);
+  if (!position.has_value()) return Unresolved();
   parts->insert(parts->begin() + *position, ctx.I(1));
   ReplaceBySequence(ctx, *parts);
   return absl::OkStatus();
@@ -115,10 +122,10 @@ absl::Status LowerSequenceInsert(LowerContext& ctx) {
 
 absl::Status LowerSequenceErase(LowerContext& ctx) {
   std::optional<Parts> parts = PartsOf(ctx, 0);
-  if (!parts.has_value() || parts->size() < 2) return Unresolved(ctx);
+  if (!parts.has_value() || parts->size() < 2) return Unresolved();
   const auto size = static_cast<int64_t>(parts->size());
   const std::optional<int64_t> position = PositionOf(ctx, 1, size, size - 1, size - 1);
-  if (!position.has_value()) return Unresolved(ctx);
+  if (!position.has_value()) return Unresolved();
   parts->erase(parts->begin() + *position);
   ReplaceBySequence(ctx, *parts);
   return absl::OkStatus();
@@ -126,7 +133,7 @@ absl::Status LowerSequenceErase(LowerContext& ctx) {
 
 absl::Status LowerConcatFromSequence(LowerContext& ctx) {
   std::optional<Parts> parts = PartsOf(ctx, 0);
-  if (!parts.has_value() || parts->empty()) return Unresolved(ctx);
+  if (!parts.has_value() || parts->empty()) return Unresolved();
   const Type output = ctx.node().OutType(0);
   RS_ASSIGN_OR_RETURN(const int axis, NormalizeAxis(ctx.node(), ctx.node().attributes().Int("axis", 0), output.rank()));
   if (ctx.node().attributes().Int("new_axis", 0) != 0) {
@@ -151,11 +158,29 @@ void RegisterSequences(OpRegistry& registry) {
       {.type = "SplitToSequence",
        .infer = InferSplitToSequence,
        .lower = LowerSplitToSequence,
+       .kernel = SplitKernel,
+       .gradient = NoGradientOfUnresolved,
        .aliasing = Aliasing::kStridedView},
-      {.type = "SequenceInsert", .infer = InferSequenceInsert, .lower = LowerSequenceInsert},
-      {.type = "SequenceErase", .infer = InferSequenceErase, .lower = LowerSequenceErase},
-      {.type = "SequenceAt", .lower = LowerSequenceAt, .aliasing = Aliasing::kStridedView},
-      {.type = "ConcatFromSequence", .infer = InferConcatFromSequence, .lower = LowerConcatFromSequence},
+      {.type = "SequenceInsert",
+       .infer = InferSequenceInsert,
+       .lower = LowerSequenceInsert,
+       .kernel = NoKernel,
+       .gradient = NoGradientOfUnresolved},
+      {.type = "SequenceErase",
+       .infer = InferSequenceErase,
+       .lower = LowerSequenceErase,
+       .kernel = NoKernel,
+       .gradient = NoGradientOfUnresolved},
+      {.type = "SequenceAt",
+       .lower = LowerSequenceAt,
+       .kernel = CopyKernel,
+       .gradient = NoGradientOfUnresolved,
+       .aliasing = Aliasing::kStridedView},
+      {.type = "ConcatFromSequence",
+       .infer = InferConcatFromSequence,
+       .lower = LowerConcatFromSequence,
+       .kernel = CopyKernel,
+       .gradient = NoGradientOfUnresolved},
   };
   for (const OpSemantics& row : rows) registry.Add(row);
 }

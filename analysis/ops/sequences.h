@@ -6,7 +6,7 @@
 //
 // Each operator lowers to SequenceConstruct of its parts, in schedule order, until no sequence is left to compute; then
 // costs and gradients are those of Split and Concat. Where the parts are not known (from a loop, at a position that is
-// computed), the node becomes one of an operator without entry, "reusescope::SequenceAtUnresolved": loud, never zero.
+// computed), the node stays: it copies what it takes out of a list or puts into one, and has no gradient.
 
 #ifndef REUSESCOPE_ANALYSIS_OPS_SEQUENCES_H_
 #define REUSESCOPE_ANALYSIS_OPS_SEQUENCES_H_

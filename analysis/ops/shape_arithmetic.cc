@@ -5,6 +5,7 @@
 #include "analysis/ops/gradient_context.h"
 #include "analysis/ops/infer_rules.h"
 #include "analysis/ops/kernels.h"
+#include "analysis/ops/mend.h"
 #include "analysis/ops/op_semantics.h"
 
 namespace reusescope {
@@ -39,6 +40,7 @@ void RegisterShapeArithmetic(OpRegistry& registry) {
       {.type = "Size", .evaluate = EvaluateSize, .kernel = NoKernel, .not_differentiable = kNoData},
       {.type = "SequenceLength", .evaluate = EvaluateSequenceLength, .kernel = NoKernel, .not_differentiable = kNoData},
       {.type = "ConstantOfShape",
+       .mend = MendConstantOfShape,
        .evaluate = EvaluateConstantOfShape,
        .kernel = ElementwiseKernel,
        .not_differentiable = kNoData},

@@ -189,6 +189,28 @@ std::string CleanMessage(absl::string_view message) {
   return text;
 }
 
+const onnx::OpSchema::FormalParameter& Formal(const onnx::OpSchema& schema, size_t input) {
+  return schema.inputs()[std::min(input, schema.inputs().size() - 1)];
+}
+
+// "; input 1 (pads) may be tensor(int64) only" for the first tensor of a type that the schema does not allow.
+std::string ForbiddenInput(const NodeQuery& query, const onnx::OpSchema& schema) {
+  for (size_t i = 0; i < query.inputs.size() && !schema.inputs().empty(); ++i) {
+    const Type* type = query.inputs[i];
+    if (type == nullptr || !type->IsTensor() || type->dtype == DType::kUndefined) continue;
+    onnx::TypeProto proto;
+    TypeToProto(*type, proto);
+    const auto& allowed = Formal(schema, i).GetTypes();
+    if (allowed.empty() || allowed.count(onnx::Utils::DataTypeUtils::ToType(proto)) != 0) continue;
+    std::vector<absl::string_view> names;
+    for (const auto& each : allowed) names.push_back(*each);
+    std::sort(names.begin(), names.end());
+    return absl::StrCat("; input ", i, " (", Formal(schema, i).GetName(), ") may be ", absl::StrJoin(names, ", "),
+                        " only");
+  }
+  return "";
+}
+
 bool HasOnlyAttributesOf(const NodeQuery& query, const onnx::OpSchema& schema) {
   return std::all_of(query.attributes.begin(), query.attributes.end(),
                      [&](const auto& entry) { return schema.attributes().count(entry.first) != 0; });
@@ -225,14 +247,13 @@ absl::StatusOr<InferredNode> InferBy(const NodeQuery& query, const SchemaEntry& 
     }
   } catch (const std::exception& error) {
     return absl::InvalidArgumentError(absl::StrCat(Prefix(query, entry.since_version), CleanMessage(error.what()),
-                                                   "; found inputs ", InputTypes(query)));
+                                                   "; found inputs ", InputTypes(query),
+                                                   ForbiddenInput(query, *entry.schema)));
   }
   return result;
 }
 
-}  // namespace
-
-absl::StatusOr<InferredNode> InferNode(const NodeQuery& query) {
+absl::StatusOr<InferredNode> InferAsWritten(const NodeQuery& query) {
   const SchemaEntry* entry = FindNearestSchema(query.op);
   if (entry == nullptr) {
     return absl::NotFoundError(absl::StrCat(Prefix(query, query.op.since_version), "no such operator in ONNX"));
@@ -249,6 +270,72 @@ absl::StatusOr<InferredNode> InferNode(const NodeQuery& query) {
   if (other == nullptr) return misfit;
   absl::StatusOr<InferredNode> result = InferBy(query, *other);
   return result.ok() ? result : misfit;
+}
+
+// Integers of other widths where only int64, or it and int32, may be (pads, starts and steps), as int64.
+class Widened {
+ public:
+  Widened(const NodeQuery& query, const onnx::OpSchema& schema)
+      : query_(query), inputs_(query.inputs.begin(), query.inputs.end()), literals_(query.inputs.size(), nullptr) {
+    std::copy_n(query.literals.begin(), std::min(query.literals.size(), literals_.size()), literals_.begin());
+    types_.reserve(inputs_.size());
+    values_.reserve(inputs_.size());
+    for (size_t i = 0; i < inputs_.size() && !schema.inputs().empty(); ++i) {
+      const Type* type = inputs_[i];
+      const bool integer = type != nullptr && type->IsTensor() && IsInteger(type->dtype);
+      if (!integer || type->dtype == DType::kInt64 || !IsIndex(Formal(schema, i))) continue;
+      absl::StrAppend(&found_, found_.empty() ? "" : ", ", "input ", i, " (", Formal(schema, i).GetName(), ") ",
+                      TypeString(*type));
+      types_.push_back(*type);
+      types_.back().dtype = DType::kInt64;
+      inputs_[i] = &types_.back();
+      if (literals_[i] == nullptr) continue;
+      values_.push_back(*literals_[i]);
+      values_.back().dtype = DType::kInt64;
+      literals_[i] = &values_.back();
+    }
+  }
+
+  const std::string& found() const { return found_; }
+  NodeQuery query() const {
+    return {.op = query_.op,
+            .name = query_.name,
+            .attributes = query_.attributes,
+            .inputs = inputs_,
+            .literals = literals_,
+            .num_outputs = query_.num_outputs};
+  }
+
+ private:
+  static bool IsIndex(const onnx::OpSchema::FormalParameter& formal) {
+    bool wide = false;
+    for (const auto& type : formal.GetTypes()) {
+      wide = wide || *type == "tensor(int64)";
+      if (*type != "tensor(int64)" && *type != "tensor(int32)") return false;
+    }
+    return wide;
+  }
+
+  const NodeQuery& query_;
+  absl::InlinedVector<const Type*, 8> inputs_;
+  absl::InlinedVector<const Literal*, 8> literals_;
+  std::vector<Type> types_;
+  std::vector<Literal> values_;
+  std::string found_;
+};
+
+}  // namespace
+
+absl::StatusOr<InferredNode> InferNode(const NodeQuery& query) {
+  absl::StatusOr<InferredNode> result = InferAsWritten(query);
+  const SchemaEntry* entry = result.ok() ? nullptr : FindNearestSchema(query.op);
+  if (entry == nullptr) return result;
+  const Widened widened(query, *entry->schema);
+  if (widened.found().empty()) return result;
+  absl::StatusOr<InferredNode> again = InferAsWritten(widened.query());
+  if (!again.ok()) return result;
+  again->widened = widened.found();
+  return again;
 }
 
 std::optional<int> SchemaSinceVersion(const OpKey& op) {

@@ -41,6 +41,7 @@ struct NodeQuery {
 struct InferredNode {
   int since_version = 1;
   std::vector<Type> outputs;  // num_outputs of them
+  std::string widened;  // the inputs, "input 1 (pads) int32[4]", that were taken as int64, which alone they may be
 };
 
 // An operator younger than the model's opset is taken at its first version, as onnxruntime does; one whose operands or

@@ -126,16 +126,22 @@ const Graph* ShapeResolver::KnownBranch(NodeId id) const {
   const auto* reference = branch == nullptr ? nullptr : std::get_if<SubgraphRef>(branch);
   if (reference == nullptr || reference->index < 0) return nullptr;
   const Graph* graph = graph_.subgraphs[reference->index].get();
-  return graph->outputs.size() == node.outputs.size() ? graph : nullptr;
+  return graph->outputs.size() >= node.outputs.size() ? graph : nullptr;
 }
 
 absl::StatusOr<std::pair<Graph*, Graph*>> ShapeResolver::Branches(NodeId id) {
   RS_ASSIGN_OR_RETURN(Graph * then_branch, Subgraph(id, "then_branch"));
   RS_ASSIGN_OR_RETURN(Graph * else_branch, Subgraph(id, "else_branch"));
   const size_t count = graph_.node(id).outputs.size();
-  if (then_branch->outputs.size() != count || else_branch->outputs.size() != count) {
+  if (then_branch->outputs.size() < count || else_branch->outputs.size() < count) {
     return Error(id, absl::StrCat("its branches have ", then_branch->outputs.size(), " and ",
                                   else_branch->outputs.size(), " outputs, expected ", count));
+  }
+  if (then_branch->outputs.size() > count || else_branch->outputs.size() > count) {
+    state_.mended.push_back(absl::StrCat("'", graph_.node(id).name, "' (If) hands on ", count,
+                                         count == 1 ? " output" : " outputs", " of those that its branches have"));
+    then_branch->outputs.resize(count);
+    else_branch->outputs.resize(count);
   }
   return std::make_pair(then_branch, else_branch);
 }

@@ -93,9 +93,17 @@ void ShapeResolver::SupplyDomain(NodeId id) {
   op = theirs;
 }
 
+void ShapeResolver::Mend(NodeId id, const OpSemantics* semantics) {
+  if (semantics == nullptr || semantics->mend == nullptr) return;
+  const std::string odd = semantics->mend(graph_, id);
+  if (odd.empty()) return;
+  state_.mended.push_back(absl::StrCat("'", graph_.node(id).name, "' (", OpKeyString(graph_.node(id).op), ") ", odd));
+}
+
 absl::Status ShapeResolver::Visit(NodeId id) {
   SupplyDomain(id);
   const OpSemantics* semantics = OpRegistry::Get().Find(graph_.node(id).op);
+  Mend(id, semantics);
   if (state_.rebatch != nullptr) RS_RETURN_IF_ERROR(state_.rebatch->Adapt(graph_, id, schedule_));
   if (IsBranch(graph_.node(id).op)) {
     if (const Graph* branch = KnownBranch(id)) return VisitBody(id, *branch);
@@ -160,6 +168,10 @@ ShapeResolver::Types ShapeResolver::InferOutputs(NodeId id, const OpSemantics* s
   if (SchemaSinceVersion(node.op).value_or(inferred->since_version) != inferred->since_version) {
     state_.misfits.push_back(
         absl::StrCat("'", node.name, "' (", OpKeyString(node.op), ") has the form of opset ", inferred->since_version));
+  }
+  if (!inferred->widened.empty()) {
+    state_.mended.push_back(
+        absl::StrCat("'", node.name, "' (", OpKeyString(node.op), ") has ", inferred->widened, " taken as int64"));
   }
   node.op.since_version = inferred->since_version;
   return std::move(inferred->outputs);

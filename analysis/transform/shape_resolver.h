@@ -34,7 +34,7 @@ struct ResolveState {
   int depth = 0;                       // of bodies within bodies
   absl::btree_set<std::string> loops;  // names of the Loops met
   // For the report, a clause each: what data decide and the file does not tell.
-  std::vector<std::string> bounded, assumed, decided, misfits;
+  std::vector<std::string> bounded, assumed, decided, misfits, mended;
 };
 
 class ShapeResolver {
@@ -49,6 +49,7 @@ class ShapeResolver {
 
   absl::Status Visit(NodeId id);
   void SupplyDomain(NodeId id);
+  void Mend(NodeId id, const OpSemantics* semantics);
   absl::Status VisitBody(NodeId id, const Graph& body);
   Types InferOutputs(NodeId id, const OpSemantics* semantics);
   Types InferThroughBody(NodeId id);
@@ -66,7 +67,7 @@ class ShapeResolver {
 
   // Control flow (resolve_control_flow.cc).
   Types ResolveBranches(NodeId id);
-  // then_branch and else_branch, with as many outputs as the node has.
+  // then_branch and else_branch, cut to the outputs that the node has.
   absl::StatusOr<std::pair<Graph*, Graph*>> Branches(NodeId id);
   Types ResolveLoop(NodeId id);
   Types ResolveScan(NodeId id);

@@ -22,10 +22,8 @@ namespace fs = std::filesystem;
 const std::map<std::string, int> kFolders = {
     {"light", 9}, {"simple", 23}, {"pytorch-converted", 82}, {"pytorch-operator", 35}};
 
-// A graph of gradients inside the graph, and sequences whose length data decide.
-const std::set<std::string> kWithoutRule = {
-    "ai.onnx.preview.training::Gradient-1", "reusescope::SequenceAtUnresolved-1",
-    "reusescope::SequenceInsertUnresolved-1", "reusescope::SplitToSequenceUnresolved-1"};
+// A graph of gradients inside the graph.
+const std::set<std::string> kWithoutRule = {"ai.onnx.preview.training::Gradient-1"};
 
 // onnx/backend/test/data below .venv, or "".
 fs::path DataFolder() {

@@ -95,7 +95,11 @@ TEST_F(LoadModelTest, OtherFormatsAreNamed) {
       {"<!DOCTYPE html>", "is an HTML or XML page"},
       {"{\"model\": 1}", "is JSON text"},
       {"ir_version: 8\ngraph {\n", "is no Protobuf text of an ONNX model"},
-      {"hello\n", "is text, expected a binary ONNX file"},
+      {"hello\n", "is text, expected an ONNX file, binary or in ONNX's text form, Protobuf's text or JSON"},
+      {"../weights/model.onnx\n", "is text that names a file, '../weights/model.onnx', expected an ONNX file: a link"},
+      {"<<<<<<< HEAD\n", "is text with git's conflict markers, expected an ONNX file: finish the merge"},
+      {"graph(%x : Tensor):\n", "is a printed TorchScript graph, expected an ONNX file: export"},
+      {"node {\n", "is a part of a model in Protobuf's text form, expected an ONNX file: put it into graph { ... }"},
       {std::string(100, '\0'), "holds zeros only"},
   };
   for (const FormatCase& c : cases) {

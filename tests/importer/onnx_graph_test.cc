@@ -376,6 +376,18 @@ TEST(MalformedGraphTest, NamesAreDefinedOnce) {
   EXPECT_THAT(ErrorOf(proto), HasSubstr("initializer 'w'"));
 }
 
+TEST(LoadGraphTest, OfConstantsOfOneNameTheLastCountsWithAWarning) {
+  const Model model = ParseOnnxText(R"(g (float[2] x) => (float[2] y) {
+    [old] c = Constant <value_ints = [12, 12]> ()
+    y = Relu (x)
+    [new] c = Constant <value_ints = [2, 2]> () })");
+  EXPECT_THAT(model.warnings, Contains(HasSubstr("1 Constant node is replaced by a later one of the same name")));
+  ASSERT_EQ(model.graph.nodes.size(), 2u);
+  EXPECT_EQ(model.graph.nodes[1].name, "new");
+  EXPECT_THAT(ErrorOfText("g (float[2] x) => (y) { y = Constant <value_int = 1> () y = Relu (x) }"),
+              HasSubstr("found value 'y' defined twice"));
+}
+
 TEST(MalformedGraphTest, GraphsAreAcyclic) {
   EXPECT_THAT(ErrorOfText("g (float[2] x) => (float[2] y) { [p] y = Add (x, z) [q] z = Relu (y) }"),
               HasSubstr("text.onnx: node 'p' (Add-17): lies on a cycle"));

@@ -42,6 +42,37 @@ TEST(TextModelTest, JsonAndTextOfTheProtobufAreRead) {
   ExpectTheModel(LoadModelFromBytes(text, "m.prototxt"));
 }
 
+// Files from before ONNX 1.0's schema have the names of element types; strings and comments may have them, too.
+TEST(TextModelTest, ElementTypesByNameAreRead) {
+  constexpr char kNamed[] = R"(ir_version : 3
+graph {
+  name: "elem_type: FLOAT"  # elem_type: DOUBLE
+  node { input: "x" input: "w" output: "y" op_type: "Add" }
+  initializer { dims: 2 data_type: FLOAT16 name: 'it\'s "w' raw_data: "\000\000\000\000" }
+  initializer { dims: 2 data_type: INT64 name: "n" int64_data: 1 int64_data: 2 }
+  input { name: "x" type { tensor_type { elem_type : FLOAT16 shape { dim { dim_value: 2 } } } } }
+  output { name: "y" type { tensor_type { elem_type: FLOAT16 } } }
+}
+opset_import { version: 13 })";
+  const absl::StatusOr<Model> model = LoadModelFromBytes(kNamed, "m.onnxtxt");
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ(model->graph.name, "elem_type: FLOAT");
+  EXPECT_EQ(TypeString(model->graph.value(model->graph.inputs[0]).type), "float16[2]");
+  const std::vector<std::string> unknown = {"elem_type: FLOAT17", "dims: FLOAT"};
+  for (const std::string& field : unknown) {
+    const std::string text = absl::StrCat("ir_version: 3\ngraph {\n  initializer { data_type: FLOAT ", field, " } }");
+    EXPECT_THAT(std::string(LoadModelFromBytes(text, "m.txt").status().message()),
+                HasSubstr("is no Protobuf text of an ONNX model: line 3"))
+        << field;
+  }
+}
+
+TEST(TextModelTest, ConflictMarkersAreNamed) {
+  const std::string text = "ir_version: 3\n<<<<<<< HEAD\nproducer_name: \"a\"\n=======\n>>>>>>> theirs\n";
+  EXPECT_THAT(std::string(LoadModelFromBytes(text, "m.txt").status().message()),
+              HasSubstr("it holds git's conflict markers: finish the merge"));
+}
+
 TEST(TextModelTest, ErrorsSayWhatTheParserMet) {
   const auto error = [](absl::string_view text) {
     return std::string(LoadModelFromBytes(text, "m.txt").status().message());
