@@ -333,7 +333,7 @@ OpSemantics ShapedBy(int8_t input, OpSemantics row) {
 void RegisterLayout(OpRegistry& registry) {
   const OpSemantics rows[] = {
       // Another shape over the same bytes.
-      ShapedBy(1, Bounded(View("Reshape", ReshapeGradient), ReshapeAtMost)),
+      Mended(MendReshape, ShapedBy(1, Bounded(View("Reshape", ReshapeGradient), ReshapeAtMost))),
       View("Flatten", ReshapeGradient),
       View("Squeeze", ReshapeGradient),
       View("Unsqueeze", ReshapeGradient),

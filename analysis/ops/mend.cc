@@ -1,8 +1,13 @@
 #include "analysis/ops/mend.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
+#include <variant>
 #include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 
 namespace reusescope {
 
@@ -22,6 +27,38 @@ std::string MendSplit(Graph& graph, NodeId id) {
   if (node.op.since_version < 18 || sizes || count || node.attributes.Has("split")) return "";
   node.attributes.Set("num_outputs", static_cast<int64_t>(node.outputs.size()));
   return "has neither 'split' nor num_outputs; its outputs are equal parts";
+}
+
+std::string MendReshape(Graph& graph, NodeId id) {
+  constexpr int kShapeIsInput = 5;
+  const Attribute* attribute = graph.node(id).attributes.Find("shape");
+  const auto* shape = attribute == nullptr ? nullptr : std::get_if<std::vector<int64_t>>(attribute);
+  if (shape == nullptr || graph.node(id).inputs.size() != 1) return "";
+  const auto rank = static_cast<int64_t>(shape->size());
+  Literal literal = Literal::Ints({rank}, *shape);
+  const ValueId target = graph.AddValue(absl::StrCat(graph.node(id).name, ".shape"),
+                                        Type::Tensor(DType::kInt64, {rank}), ValueKind::kConstant);
+  graph.SetLiteral(target, std::move(literal));
+  Node& node = graph.node(id);
+  node.attributes.Erase("shape");
+  node.inputs.push_back(target);
+  const bool early = node.op.since_version < kShapeIsInput;
+  node.op.since_version = std::max(node.op.since_version, kShapeIsInput);
+  return early ? "" : "has its shape as an attribute, as before opset 5";
+}
+
+std::string MendConstant(Graph& graph, NodeId id) {
+  constexpr int kNumberAttributes = 12;  // value_float and value_int
+  Node& node = graph.node(id);
+  if (std::distance(node.attributes.begin(), node.attributes.end()) != 1) return "";
+  const auto [name, attribute] = *node.attributes.begin();
+  const bool is_float = std::holds_alternative<double>(attribute);
+  const bool is_int = std::holds_alternative<int64_t>(attribute);
+  if (absl::StartsWith(name, "value") || (!is_float && !is_int)) return "";
+  node.attributes.Erase(name);
+  node.attributes.Set(is_float ? "value_float" : "value_int", attribute);
+  node.op.since_version = std::max(node.op.since_version, kNumberAttributes);
+  return absl::StrCat("has its number as '", name, "'");
 }
 
 std::string MendConstantOfShape(Graph& graph, NodeId id) {

@@ -16,6 +16,10 @@ OpSemantics Mended(MendFn mend, OpSemantics row);
 
 // Split-18 with both `split` and num_outputs: `split` counts. With neither: equal parts, one for each output.
 std::string MendSplit(Graph& graph, NodeId id);
+// Reshape-1's attribute `shape`, later an input.
+std::string MendReshape(Graph& graph, NodeId id);
+// A number under another name than ONNX gives it (`alpha`), as onnxruntime reads it.
+std::string MendConstant(Graph& graph, NodeId id);
 // A value of rank 0 instead of one element in one dimension.
 std::string MendConstantOfShape(Graph& graph, NodeId id);
 // Pad-1's `paddings`, later `pads`.

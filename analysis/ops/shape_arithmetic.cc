@@ -22,6 +22,16 @@ absl::Status CumSumGradient(GradientContext& ctx) {
   return absl::OkStatus();
 }
 
+// An operator that was proposed for function bodies and is in files expanded from them: whether the attribute that it
+// refers to was given.
+absl::StatusOr<std::vector<Type>> InferAttributeHasValue(const OpContext&) {
+  return std::vector<Type>{Type::Tensor(DType::kBool, {})};
+}
+
+std::vector<Literal> EvaluateAttributeHasValue(const OpContext& ctx) {
+  return {Literal::Ints({}, {ctx.attributes().empty() ? 0 : 1}, DType::kBool)};
+}
+
 // One compare or bit operation per element, no gradient for `reason`.
 OpSemantics Pointwise(absl::string_view type, absl::string_view reason) {
   return {.type = type,
@@ -35,7 +45,11 @@ OpSemantics Pointwise(absl::string_view type, absl::string_view reason) {
 
 void RegisterShapeArithmetic(OpRegistry& registry) {
   const OpSemantics sources[] = {
-      {.type = "Constant", .evaluate = EvaluateConstant, .kernel = NoKernel, .not_differentiable = kNoData},
+      {.type = "Constant",
+       .mend = MendConstant,
+       .evaluate = EvaluateConstant,
+       .kernel = NoKernel,
+       .not_differentiable = kNoData},
       {.type = "Shape", .evaluate = EvaluateShape, .kernel = NoKernel, .not_differentiable = kNoData},
       {.type = "Size", .evaluate = EvaluateSize, .kernel = NoKernel, .not_differentiable = kNoData},
       {.type = "SequenceLength", .evaluate = EvaluateSequenceLength, .kernel = NoKernel, .not_differentiable = kNoData},
@@ -43,6 +57,11 @@ void RegisterShapeArithmetic(OpRegistry& registry) {
        .mend = MendConstantOfShape,
        .evaluate = EvaluateConstantOfShape,
        .kernel = ElementwiseKernel,
+       .not_differentiable = kNoData},
+      {.type = "AttributeHasValue",
+       .infer = InferAttributeHasValue,
+       .evaluate = EvaluateAttributeHasValue,
+       .kernel = NoKernel,
        .not_differentiable = kNoData},
       {.type = "EyeLike", .evaluate = EvaluateEyeLike, .kernel = ElementwiseKernel, .not_differentiable = kNoData},
       {.type = "Range",

@@ -85,9 +85,32 @@ void ForgetComputed(Graph& body) {
   body.literals = std::move(stored);
 }
 
+// The body hands its input on as it is, in every iteration.
+bool HandsOn(const Graph& body, ValueId input, ValueId output) {
+  while (output != input) {
+    const NodeId producer = output == kNoValue ? kNoNode : body.value(output).producer;
+    if (producer == kNoNode) return false;
+    const Node& node = body.node(producer);
+    if (!node.op.domain.empty() || node.op.type != "Identity" || node.inputs.empty()) return false;
+    output = node.inputs[0];
+  }
+  return true;
+}
+
 }  // namespace
 
-ShapeResolver::Types ShapeResolver::ResolveBody(NodeId id, Graph& body, absl::Span<const Type> types, int known_true) {
+void ShapeResolver::KeepHandedOn(NodeId id, Graph& body, const Carried& carried) const {
+  for (size_t i = 0; i < carried.count; ++i) {
+    if (carried.first_inner + i >= body.inputs.size() || carried.first_result + i >= body.outputs.size()) return;
+    const ValueId inner = body.inputs[carried.first_inner + i];
+    const Literal* known = graph_.literal(graph_.node(id).inputs[carried.first_outer + i]);
+    if (known == nullptr || !HandsOn(body, inner, body.outputs[carried.first_result + i])) continue;
+    body.SetLiteral(inner, *known);
+  }
+}
+
+ShapeResolver::Types ShapeResolver::ResolveBody(NodeId id, Graph& body, absl::Span<const Type> types,
+                                                const Carried& carried, int known_true) {
   if (body.inputs.size() != types.size()) {
     return Error(id, absl::StrCat("its body has ", body.inputs.size(), " inputs, expected ", types.size()));
   }
@@ -98,6 +121,7 @@ ShapeResolver::Types ShapeResolver::ResolveBody(NodeId id, Graph& body, absl::Sp
     input.literal = -1;
     if (static_cast<int>(i) == known_true) body.SetLiteral(body.inputs[i], Literal::Ints({}, {1}, DType::kBool));
   }
+  KeepHandedOn(id, body, carried);
   const auto outer = OuterValues(graph_, graph_.node(id));
   for (ValueId captured : body.captured) {
     const auto it = outer.find(body.value(captured).name);
@@ -251,7 +275,9 @@ ShapeResolver::Types ShapeResolver::ResolveLoop(NodeId id) {
   do {
     earlier = std::exchange(before, types);
     // The body runs only while the condition holds.
-    RS_ASSIGN_OR_RETURN(outputs, ResolveBody(id, *body, types, 1));
+    RS_ASSIGN_OR_RETURN(
+        outputs,
+        ResolveBody(id, *body, types, {.first_outer = 2, .first_inner = 2, .first_result = 1, .count = carried}, 1));
     const size_t formal = graph_.node(id).outputs.size();
     if (outputs.size() < carried + 1 || outputs.size() != formal + 1) {
       return Error(id, absl::StrCat("its body has ", outputs.size(), " outputs, expected ", formal + 1));
@@ -372,7 +398,8 @@ ShapeResolver::Types ShapeResolver::ResolveScan(NodeId id) {
     }
     types.push_back(std::move(type));
   }
-  RS_ASSIGN_OR_RETURN(std::vector<Type> outputs, ResolveBody(id, *body, types));
+  RS_ASSIGN_OR_RETURN(std::vector<Type> outputs,
+                      ResolveBody(id, *body, types, {.first_outer = first, .count = batched ? 0 : carried}));
   if (outputs.size() < carried || outputs.size() != node.outputs.size()) {
     return Error(id, absl::StrCat("its body has ", outputs.size(), " outputs, expected ", node.outputs.size()));
   }

@@ -37,6 +37,11 @@ struct ResolveState {
   std::vector<std::string> bounded, assumed, decided, misfits, mended;
 };
 
+// Where the values that go from one iteration to the next stand: inputs of the node, inputs and outputs of its body.
+struct Carried {
+  size_t first_outer = 0, first_inner = 0, first_result = 0, count = 0;
+};
+
 class ShapeResolver {
  public:
   ShapeResolver(Graph& graph, ResolveState& state) : graph_(graph), state_(state) {}
@@ -82,7 +87,10 @@ class ShapeResolver {
   absl::StatusOr<Graph*> Subgraph(NodeId id, absl::string_view name);
   Types ResolveSequenceMap(NodeId id);
   // Types of the body's outputs when its inputs have `types`. Input `known_true`, if any, is known to be true.
-  Types ResolveBody(NodeId id, Graph& body, absl::Span<const Type> types, int known_true = -1);
+  Types ResolveBody(NodeId id, Graph& body, absl::Span<const Type> types, const Carried& carried = {},
+                    int known_true = -1);
+  // What is known of carried values that the body hands on unchanged is known inside.
+  void KeepHandedOn(NodeId id, Graph& body, const Carried& carried) const;
 
   std::string Describe(NodeId id) const;  // "node 'conv1' (Conv-17): "
   absl::Status Error(NodeId id, absl::string_view message) const;

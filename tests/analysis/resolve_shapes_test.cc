@@ -391,6 +391,22 @@ TEST(ControlFlowTest, ScanWalksAnAxis) {
   EXPECT_EQ(run.Output(1), "float32[5, 4, 9]");
 }
 
+// Function bodies hand shapes into a Scan that way. The near miss counts its shape up.
+TEST(ControlFlowTest, WhatAScanHandsOnUnchangedIsKnownInside) {
+  const auto scan = [](absl::string_view next) {
+    return Resolve(absl::StrCat(R"(g (float[9,6] x) => (all) <int64[2] shape = {2, 3}> {
+      last, all = Scan <num_scan_inputs = 1, body = b (int64[2] state, float[6] item) => (next, out) {
+        next = )",
+                                next, R"( out = Reshape (item, state)
+      }> (shape, x)
+  })"));
+  };
+  const Resolution run = scan("Identity (state)");
+  ASSERT_TRUE(run.status.ok()) << run.status;
+  EXPECT_EQ(run.Output(0), "float32[9, 2, 3]");
+  EXPECT_NE(scan("Add (state, state)").Output(0), "float32[9, 2, 3]");
+}
+
 // Errors.
 
 TEST(ResolveShapesTest, TensorBeyondInt64IsOutOfRangeNamingTheNode) {
