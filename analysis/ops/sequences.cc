@@ -45,8 +45,8 @@ absl::Status NoGradientOfUnresolved(GradientContext&) {
 // Every element of X is written once, into whichever part.
 absl::StatusOr<Kernel> SplitKernel(const OpContext& ctx) {
   Kernel kernel{.loops = {{'i', ctx.InElements(0)}}};
-  kernel.accesses.push_back(WholeTensor(ctx, RoleOf(ctx.Input(0)), false, 0));
-  kernel.accesses.push_back(WholeTensor(ctx, OutputRole(ctx.Output(0)), true, 0));
+  kernel.accesses.push_back(WholeInput(ctx, 0));
+  kernel.accesses.push_back(WholeOutput(ctx, 0));
   kernel.accesses.back().elements = ctx.InElements(0);
   return kernel;
 }
