@@ -87,8 +87,10 @@ std::string MendResize(Graph& graph, NodeId id) {
   constexpr int kRoiOptional = 13;
   Node& node = graph.node(id);
   if (node.op.since_version < 11) return "";
-  // Attributes of Resize-10 alone make it that one, which InferNode finds.
-  const bool old_form = node.inputs.size() == 2 && node.attributes.Has("coordinate_transformation_mode");
+  // With no attribute but Resize-10's it is that one, which InferNode finds.
+  const bool newer = std::any_of(node.attributes.begin(), node.attributes.end(),
+                                 [](const auto& entry) { return entry.first != "mode"; });
+  const bool old_form = node.inputs.size() == 2 && newer;
   const bool no_roi = node.inputs.size() > 2 && node.inputs[1] == kNoValue && node.op.since_version < kRoiOptional;
   if (!old_form && !no_roi) return "";
   if (old_form) node.inputs.insert(node.inputs.begin() + 1, kNoValue);

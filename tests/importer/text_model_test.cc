@@ -48,7 +48,7 @@ TEST(TextModelTest, ElementTypesByNameAreRead) {
 graph {
   name: "elem_type: FLOAT"  # elem_type: DOUBLE
   node { input: "x" input: "w" output: "y" op_type: "Add" }
-  initializer { dims: 2 data_type: FLOAT16 name: 'it\'s "w' raw_data: "\000\000\000\000" }
+  initializer { dims: 2 data_type: FLOAT16 name: "w" doc_string: 'it\'s data_type: FLOAT "' raw_data: "\000\000\000\000" }
   initializer { dims: 2 data_type: INT64 name: "n" int64_data: 1 int64_data: 2 }
   input { name: "x" type { tensor_type { elem_type : FLOAT16 shape { dim { dim_value: 2 } } } } }
   output { name: "y" type { tensor_type { elem_type: FLOAT16 } } }
