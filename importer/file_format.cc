@@ -93,8 +93,9 @@ constexpr TextKind kTextKinds[] = {
 
 // One line without blanks that names a place: what git checks a symbolic link out as where links are not supported.
 bool IsPath(absl::string_view text) {
+  constexpr size_t kMaxPath = 256;
   text = absl::StripTrailingAsciiWhitespace(text);
-  return !text.empty() && text.size() < kFormatHeadBytes / 2 && text.find_first_of(" \t\r\n\f") == text.npos &&
+  return !text.empty() && text.size() <= kMaxPath && text.find_first_of(" \t\r\n\f") == text.npos &&
          (absl::StrContains(text, '/') || absl::EndsWith(text, ".onnx"));
 }
 
