@@ -29,7 +29,13 @@ std::string QualifiedType(const OpSemantics& op) {
   return op.domain.empty() ? std::string(op.type) : absl::StrCat(op.domain, "::", op.type);
 }
 
+// "as Pad-13", of an operator that is one of ONNX's by another name; empty otherwise.
+std::string OnnxName(const OpSemantics& op) {
+  return op.same_as.version == 0 ? "" : absl::StrCat("as ", op.same_as.type, "-", op.same_as.version);
+}
+
 std::string ShapeSource(const OpSemantics& op) {
+  if (op.same_as.version > 0) return OnnxName(op);
   if (op.domain == kReuseScopeDomain) return "set when it is made";
   std::string source = op.infer != nullptr ? "own rule" : op.domain.empty() ? "ONNX schema" : "ONNX schema or none";
   if (op.upper_bound != nullptr) absl::StrAppend(&source, ", at most");
@@ -37,6 +43,7 @@ std::string ShapeSource(const OpSemantics& op) {
 }
 
 std::string CostRule(const OpSemantics& op) {
+  if (op.same_as.version > 0) return OnnxName(op);
   if (op.lower != nullptr) return "by its parts";
   if (op.kernel == nullptr) return "unknown";
   if (op.kernel == &NoKernel) return "free";
@@ -48,6 +55,7 @@ std::string CostRule(const OpSemantics& op) {
 }
 
 std::string GradientRule(const OpSemantics& op) {
+  if (op.same_as.version > 0) return OnnxName(op);
   if (op.lower != nullptr) return "by its parts";
   if (op.gradient != nullptr) return "yes";
   return op.not_differentiable.empty() ? "-" : absl::StrCat("none: ", op.not_differentiable);

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
 #include "analysis/ops/contrib_util.h"
@@ -163,16 +164,12 @@ absl::Status LowerGroupNorm(LowerContext& ctx) {
   x = SetLoweredOutput(ctx, build, 1, x);
   const bool last = attributes.Int("channels_last", 1) != 0;
   const int rank = static_cast<int>(build.ShapeOf(x).size());
-  std::vector<int64_t> to_first = {0, rank - 1}, to_last = {0};
-  for (int d = 1; d < rank - 1; ++d) to_first.push_back(d);
-  for (int d = 2; d < rank; ++d) to_last.push_back(d);
-  to_last.push_back(1);
-  if (last) x = build.Transpose(x, to_first);
+  if (last) x = build.Transpose(x, ToChannelsFirst(rank));
   Attributes norm;
   norm.Set("num_groups", attributes.Int("groups", 1));
   norm.Set("epsilon", attributes.Float("epsilon", 1e-5));
   ValueId y = build.Like("GroupNormalization", x, {ctx.I(1), ctx.I(2)}, std::move(norm));
-  if (last) y = build.Transpose(y, to_last);
+  if (last) y = build.Transpose(y, ToChannelsLast(rank));
   if (attributes.Int("activation", 0) != 0) y = build.Like("Swish", y);
   SetLoweredOutput(ctx, build, 0, y);
   return absl::OkStatus();
@@ -185,26 +182,56 @@ absl::StatusOr<std::vector<Type>> InferAllLikeInput(const OpContext& ctx) {
 
 // ---- Dropout behind a bias and a residual: data bias residual ratio training_mode -> output mask.
 
-absl::StatusOr<std::vector<Type>> InferBiasDropout(const OpContext& ctx) {
+// The Bitmask forms keep 32 elements of the mask in a word.
+bool HasBitmask(const OpContext& ctx) { return absl::StartsWith(ctx.node().op.type, "Bitmask"); }
+
+absl::StatusOr<std::vector<Type>> InferFusedDropout(const OpContext& ctx) {
   RS_ASSIGN_OR_RETURN(std::vector<Type> types, InferAllLikeInput(ctx));
-  if (types.size() > 1) types[1].dtype = DType::kBool;
+  if (types.size() > 1) {
+    types[1].dtype = DType::kBool;
+    if (HasBitmask(ctx)) types[1] = Type::Tensor(DType::kUint32, {(ctx.InElements(0) + 31) / 32});
+  }
   return types;
 }
 
-absl::Status LowerBiasDropout(LowerContext& ctx) {
+// BitmaskDropout has no bias and no residual.
+absl::Status LowerFusedDropout(LowerContext& ctx) {
   AttentionBuilder build(ctx);
   const Type type = ctx.node().OutType(0);
-  const ValueId x = EmitAdd(build, ctx.I(0), ctx.I(1));
+  const bool alone = ctx.node().node().op.type == "BitmaskDropout";
+  const ValueId residual = alone ? kNoValue : ctx.I(2);
+  const ValueId x = alone || ctx.I(1) == kNoValue ? ctx.I(0) : EmitAdd(build, ctx.I(0), ctx.I(1));
+  const int ratio = alone ? 1 : 3;
   std::vector<ValueId> inputs = {x};
-  for (int i : {3, 4}) {
+  for (int i : {ratio, ratio + 1}) {
     if (ctx.I(i) != kNoValue) inputs.push_back(ctx.I(i));
   }
   std::vector<ValueId> dropped = {x};
-  if (ctx.I(4) != kNoValue || ctx.node().HasOutput(1)) {
+  if (ctx.I(ratio + 1) != kNoValue || ctx.node().HasOutput(1)) {
     dropped = ctx.EmitMany("Dropout", inputs, {type, Type::Tensor(DType::kBool, type.shape)});
+    if (ctx.node().HasOutput(1) && HasBitmask(ctx.node())) {
+      dropped[1] = ctx.Emit("reusescope::PackBits", {dropped[1]}, ctx.node().OutType(1));
+    }
     SetLoweredOutput(ctx, build, 1, dropped[1]);
   }
-  SetLoweredOutput(ctx, build, 0, ctx.I(2) == kNoValue ? dropped[0] : EmitAdd(build, dropped[0], ctx.I(2)));
+  SetLoweredOutput(ctx, build, 0, residual == kNoValue ? dropped[0] : EmitAdd(build, dropped[0], residual));
+  return absl::OkStatus();
+}
+
+// Softmax over the dimensions from `axis` on, taken as one, of data + bias.
+absl::Status LowerBiasSoftmax(LowerContext& ctx) {
+  AttentionBuilder build(ctx);
+  RS_RETURN_IF_ERROR(ExpectRank(ctx.node(), 0, 1));
+  const Shape shape = build.ShapeOf(ctx.I(0));
+  RS_ASSIGN_OR_RETURN(const int axis, NormalizeAxis(ctx.node(), ctx.node().attributes().Int("axis", 1),
+                                                    static_cast<int>(shape.size())));
+  Shape rows(shape.begin(), shape.begin() + axis);
+  rows.push_back(1);
+  for (size_t d = axis; d < shape.size(); ++d) rows.back() *= shape[d];
+  Attributes last;
+  last.Set("axis", int64_t{-1});
+  const ValueId sum = build.Reshape(EmitAdd(build, ctx.I(0), ctx.I(1)), rows);
+  SetLoweredOutput(ctx, build, 0, build.Reshape(build.Like("Softmax", sum, {}, std::move(last)), shape));
   return absl::OkStatus();
 }
 
@@ -252,7 +279,19 @@ absl::Status LowerFusedMatMul(LowerContext& ctx) {
   ValueId y = ctx.Emit("MatMul", operands, type);
   const double alpha = attributes.Float("alpha", 1);
   if (alpha != 1) y = build.Like("Mul", y, {build.Scalar("alpha", alpha, type.dtype)});
+  RS_ASSIGN_OR_RETURN(y, EmitActivation(ctx, build, attributes.String("activation", ""), y));
   SetLoweredOutput(ctx, build, 0, y);
+  return absl::OkStatus();
+}
+
+absl::Status LowerGemmFastGelu(LowerContext& ctx) {  // X W [bias]
+  AttentionBuilder build(ctx);
+  const Type type = ctx.node().OutType(0);
+  ValueId y = ctx.Emit("MatMul", {ctx.I(0), ctx.I(1)}, type);
+  if (ctx.I(2) != kNoValue) y = EmitAdd(build, y, ctx.I(2));
+  Attributes attributes;
+  attributes.Set("approximate", std::string("tanh"));
+  SetLoweredOutput(ctx, build, 0, build.Like("Gelu", y, {}, std::move(attributes)));
   return absl::OkStatus();
 }
 
@@ -276,48 +315,17 @@ absl::Status LowerFusedGemm(LowerContext& ctx) {
   return absl::OkStatus();
 }
 
-// X W [B] [Z, added before the activation]; FusedConv is NCHW, the Nhwc forms hold images [N, H, W, C].
-bool IsChannelsLast(const OpContext& ctx) { return ctx.node().op.type != "FusedConv"; }
-
-Shape ChannelsFirst(const Shape& image) {
-  Shape shape = {image[0], image.back()};
-  shape.insert(shape.end(), image.begin() + 1, image.end() - 1);
-  return shape;
-}
-
-Shape ChannelsLast(const Shape& image) {
-  Shape shape = {image[0]};
-  shape.insert(shape.end(), image.begin() + 2, image.end());
-  shape.push_back(image[1]);
-  return shape;
-}
-
-// Extents of a convolution's output, spatial dimensions of X and W given from dimension 2 on.
-absl::StatusOr<Shape> ConvolvedShape(const OpContext& ctx, const Shape& x, const Shape& w) {
-  Shape y = {x[0], w[0]};
-  const auto strides = ctx.attributes().Ints("strides"), dilations = ctx.attributes().Ints("dilations"),
-             pads = ctx.attributes().Ints("pads");
-  const absl::string_view auto_pad = ctx.attributes().String("auto_pad", "NOTSET");
-  const size_t spatial = x.size() - 2;
-  for (size_t d = 0; d < spatial; ++d) {
-    const int64_t stride = d < strides.size() ? strides[d] : 1, dilation = d < dilations.size() ? dilations[d] : 1;
-    const int64_t pad = pads.size() == 2 * spatial ? pads[d] + pads[d + spatial] : 0;
-    const int64_t room = x[d + 2] + pad - (w[d + 2] - 1) * dilation - 1;
-    const bool same = auto_pad == "SAME_UPPER" || auto_pad == "SAME_LOWER";
-    if (stride < 1 || (!same && room < 0)) {
-      return ctx.Error(absl::StrCat("window ", ShapeString(w), " does not fit into ", ShapeString(x)));
-    }
-    y.push_back(same ? (x[d + 2] + stride - 1) / stride : room / stride + 1);
-  }
-  return y;
-}
+// X W [B] [Z, added before the activation]. FusedConv and nchwc::Conv are NCHW (blocks of channels are as many bytes);
+// images of the others are [N, H, W, C], filters of the Nhwc forms too.
+bool HasFiltersLast(const OpContext& ctx) { return absl::StartsWith(ctx.node().op.type, "Nhwc"); }
+bool IsChannelsLast(const OpContext& ctx) { return HasFiltersLast(ctx) || ctx.node().op.domain == kInternalNhwc; }
 
 absl::StatusOr<std::vector<Type>> InferFusedConv(const OpContext& ctx) {
   RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 3));
   RS_RETURN_IF_ERROR(ExpectRank(ctx, 1, ctx.InType(0).rank(), ctx.InType(0).rank()));
   const bool last = IsChannelsLast(ctx);
   RS_ASSIGN_OR_RETURN(Shape y, ConvolvedShape(ctx, last ? ChannelsFirst(ctx.InShape(0)) : ctx.InShape(0),
-                                              last ? ChannelsFirst(ctx.InShape(1)) : ctx.InShape(1)));
+                                              HasFiltersLast(ctx) ? ChannelsFirst(ctx.InShape(1)) : ctx.InShape(1)));
   return First(ctx, Type::Tensor(ctx.InType(0).dtype, last ? ChannelsLast(y) : y));
 }
 
@@ -326,19 +334,13 @@ absl::Status LowerFusedConv(LowerContext& ctx) {
   const bool last = IsChannelsLast(ctx.node());
   const Attributes attributes = ctx.node().attributes();
   const Type type = ctx.node().OutType(0);
-  const int rank = type.rank();
-  std::vector<int64_t> to_first = {0, rank - 1}, to_last = {0};
-  for (int d = 1; d < rank - 1; ++d) to_first.push_back(d);
-  for (int d = 2; d < rank; ++d) to_last.push_back(d);
-  to_last.push_back(1);
   std::vector<ValueId> inputs = {ctx.I(0), ctx.I(1)};
-  if (last) {
-    for (ValueId& input : inputs) input = build.Transpose(input, to_first);
-  }
+  if (last) inputs[0] = build.Transpose(inputs[0], ToChannelsFirst(type.rank()));
+  if (HasFiltersLast(ctx.node())) inputs[1] = build.Transpose(inputs[1], ToChannelsFirst(type.rank()));
   if (ctx.I(2) != kNoValue) inputs.push_back(ctx.I(2));
   ValueId y = ctx.Emit("Conv", inputs, Type::Tensor(type.dtype, last ? ChannelsFirst(type.shape) : type.shape),
                        WithoutActivation(ctx.node()));
-  if (last) y = build.Transpose(y, to_last);
+  if (last) y = build.Transpose(y, ToChannelsLast(type.rank()));
   if (ctx.I(3) != kNoValue) y = EmitAdd(build, y, ctx.I(3));
   RS_ASSIGN_OR_RETURN(y, EmitActivation(ctx, build, attributes.String("activation", ""), y));
   SetLoweredOutput(ctx, build, 0, y);
@@ -424,7 +426,15 @@ void RegisterContrib(OpRegistry& registry) {
       Composite("QuickGelu", InferFirstLikeInput, LowerQuickGelu),
       Composite("BiasSplitGelu", InferBiasSplitGelu, LowerBiasSplitGelu),
       Composite("BiasAdd", InferFirstLikeInput, LowerBiasAdd),
-      Composite("BiasDropout", InferBiasDropout, LowerBiasDropout),
+      Composite("BiasDropout", InferFusedDropout, LowerFusedDropout),
+      Composite("BitmaskDropout", InferFusedDropout, LowerFusedDropout),
+      Composite("BitmaskBiasDropout", InferFusedDropout, LowerFusedDropout),
+      Composite("BiasSoftmax", InferFirstLikeInput, LowerBiasSoftmax),
+      {.domain = kReuseScopeDomain,
+       .type = "PackBits",
+       .flops = 1,
+       .kernel = SweepKernel,
+       .not_differentiable = "its input is a mask"},
       Composite("SkipLayerNormalization", InferRowNorm, LowerSkipNorm),
       Composite("SkipSimplifiedLayerNormalization", InferRowNorm, LowerSkipNorm),
       Composite("SimplifiedLayerNormalization", InferRowNorm, LowerSimplifiedNorm),
@@ -434,8 +444,13 @@ void RegisterContrib(OpRegistry& registry) {
       Composite("SkipGroupNorm", InferAllLikeInput, LowerGroupNorm),
       Composite("FusedMatMul", InferFusedMatMul, LowerFusedMatMul),
       Composite("TransposeMatMul", InferFusedMatMul, LowerFusedMatMul),
+      Composite("FusedMatMulActivation", InferFusedMatMul, LowerFusedMatMul),
+      Composite("GemmFastGelu", InferFusedMatMul, LowerGemmFastGelu),
       Composite("FusedGemm", InferFusedGemm, LowerFusedGemm),
       Composite("FusedConv", InferFusedConv, LowerFusedConv),
+      {.domain = kNchwc, .type = "Conv", .infer = InferFusedConv, .lower = LowerFusedConv},
+      {.domain = kInternalNhwc, .type = "Conv", .infer = InferFusedConv, .lower = LowerFusedConv},
+      {.domain = kInternalNhwc, .type = "FusedConv", .infer = InferFusedConv, .lower = LowerFusedConv},
       Composite("NhwcConv", InferFusedConv, LowerFusedConv),
       Composite("NhwcFusedConv", InferFusedConv, LowerFusedConv),
       Composite("ExpandDims", InferExpandDims, LowerExpandDims),

@@ -366,11 +366,13 @@ int64_t PastLength(const OpContext& ctx, int slot) {
 absl::StatusOr<GroupShape> GroupShapeOf(const OpContext& ctx, int total_slot) {
   RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 3, 3));
   const Shape& query = ctx.InShape(0);
-  GroupShape group{.batch = query[0],
-                   .queries = query[1],
-                   .q_heads = Heads(ctx),
-                   .kv_heads = Heads(ctx, "kv_num_heads"),
-                   .packed = !ctx.HasInput(1) || ctx.InType(1).rank() < 3};  // some write a placeholder of one element
+  GroupShape group{
+      .batch = query[0],
+      .queries = query[1],
+      .q_heads = Heads(ctx),
+      .kv_heads = Heads(ctx, "kv_num_heads"),
+      // Some write a placeholder of one element, of whatever rank.
+      .packed = !ctx.HasInput(1) || ctx.InType(1).rank() < 3 || (ctx.InElements(1) == 1 && query[2] > Heads(ctx))};
   const int64_t heads = group.packed ? group.q_heads + 2 * group.kv_heads : group.q_heads;
   group.head_size = query[2] / heads;
   if (query[2] % heads != 0 || group.head_size == 0 || group.q_heads % group.kv_heads != 0) {

@@ -24,6 +24,15 @@ struct GroupShape {
 // names the query that does not divide into heads.
 absl::StatusOr<GroupShape> GroupShapeOf(const OpContext& ctx, int total_slot = 6);
 
+// Every one of `tokens` queries against `keys`, over heads of `width` together.
+struct AttendedKeys {
+  int64_t tokens, keys, width;
+};
+// One kernel: `macs` of projections, then the attention: softmax 4 FLOPs and 2 transcendentals a score.
+absl::StatusOr<Kernel> ProjectedAttentionKernel(const OpContext& ctx, const AttendedKeys& attended, int64_t macs);
+// Keys that a token sees through attribute `window`, to both sides and itself. REQUIRES: input 0 is [B, S, ..].
+int64_t WindowOf(const OpContext& ctx);
+
 // The attentions that stay one kernel (contrib_attention_kernels.cc).
 void RegisterFusedAttention(OpRegistry& registry);
 

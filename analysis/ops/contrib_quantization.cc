@@ -57,6 +57,14 @@ absl::StatusOr<std::vector<Type>> InferQLinearBinary(const OpContext& ctx) {
   return First(ctx, Type::Tensor(ctx.InType(0).dtype, std::move(shape)));
 }
 
+// A [A_zero] B [B_zero], to int32.
+absl::StatusOr<std::vector<Type>> InferMulInteger(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 0));
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 2, 0));
+  RS_ASSIGN_OR_RETURN(Shape shape, BroadcastShapes(ctx, ctx.InShape(0), ctx.InShape(2)));
+  return First(ctx, Type::Tensor(DType::kInt32, std::move(shape)));
+}
+
 // condition X X_scale X_zero Y ...
 absl::StatusOr<std::vector<Type>> InferQLinearWhere(const OpContext& ctx) {
   for (int i : {0, 1, 4}) RS_RETURN_IF_ERROR(ExpectRank(ctx, i, 0));
@@ -68,34 +76,11 @@ absl::StatusOr<std::vector<Type>> InferQLinearWhere(const OpContext& ctx) {
 // ---- Pooling and layout.
 
 absl::StatusOr<std::vector<Type>> InferQLinearAveragePool(const OpContext& ctx) {
-  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 3));
-  const auto window = ctx.attributes().Ints("kernel_shape"), strides = ctx.attributes().Ints("strides"),
-             pads = ctx.attributes().Ints("pads");
-  const size_t spatial = ctx.InShape(0).size() - 2;
-  if (window.size() != spatial) {
-    return ctx.Error(absl::StrCat("kernel_shape has ", window.size(), " dimensions, expected ", spatial));
-  }
-  const bool ceil = ctx.attributes().Int("ceil_mode", 0) != 0;
-  const absl::string_view auto_pad = ctx.attributes().String("auto_pad", "NOTSET");
-  const size_t first = ctx.attributes().Int("channels_last", 0) != 0 ? 1 : 2;
-  Type type = ctx.InType(0);
-  for (size_t d = 0; d < spatial; ++d) {
-    const int64_t stride = std::max<int64_t>(d < strides.size() ? strides[d] : 1, 1);
-    const int64_t pad = pads.size() == 2 * spatial ? pads[d] + pads[d + spatial] : 0;
-    int64_t& extent = type.shape[first + d];
-    const int64_t room = std::max<int64_t>(extent + pad - window[d], 0);
-    const bool same = auto_pad == "SAME_UPPER" || auto_pad == "SAME_LOWER";
-    extent = same ? (extent + stride - 1) / stride : (room + (ceil ? stride - 1 : 0)) / stride + 1;
-  }
-  return First(ctx, std::move(type));
+  return PoolTypes(ctx, ctx.attributes().Int("channels_last", 0) != 0 ? 1 : 2);
 }
 
 absl::StatusOr<Kernel> QLinearAveragePoolKernel(const OpContext& ctx) {
-  Kernel kernel{.flops_per_point = 1};
-  AddLoop(kernel, 'i', ctx.OutElements(0));
-  for (int64_t extent : ctx.attributes().Ints("kernel_shape")) AddLoop(kernel, 'r', extent);
-  AddWholeInputs(ctx, kernel);
-  AddWholeOutputs(ctx, kernel);
+  RS_ASSIGN_OR_RETURN(Kernel kernel, WindowKernel(ctx));
   AddRequantization(ctx, kernel);
   return kernel;
 }
@@ -108,24 +93,23 @@ absl::StatusOr<std::vector<Type>> InferQLinearGlobalAveragePool(const OpContext&
   return First(ctx, std::move(type));
 }
 
-absl::StatusOr<std::vector<Type>> InferQLinearReduceMean(const OpContext& ctx) {
+// Also of ReduceSumInteger, whose sums are 32 bits wide.
+absl::StatusOr<std::vector<Type>> InferReduced(const OpContext& ctx) {
   RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 0));
   Type type = ctx.InType(0);
-  const auto axes = ctx.attributes().Ints("axes");
   const int rank = type.rank();
-  for (int64_t axis : axes) {
-    if (axis < -rank || axis >= rank) return ctx.Error(absl::StrCat("found axis ", axis, ", expected one of ", rank));
-    type.shape[axis + (axis < 0 ? rank : 0)] = 1;
+  std::vector<bool> reduced(rank, ctx.attributes().Ints("axes").empty());
+  for (int64_t axis : ctx.attributes().Ints("axes")) {
+    RS_ASSIGN_OR_RETURN(const int at, NormalizeAxis(ctx, axis, rank));
+    reduced[at] = true;
   }
-  if (axes.empty()) std::fill(type.shape.begin(), type.shape.end(), 1);
-  if (ctx.attributes().Int("keepdims", 1) == 0) {
-    Shape kept;
-    for (int d = 0; d < rank; ++d) {
-      const bool reduced = axes.empty() || std::any_of(axes.begin(), axes.end(),
-                                                       [&](int64_t axis) { return axis + (axis < 0 ? rank : 0) == d; });
-      if (!reduced) kept.push_back(type.shape[d]);
-    }
-    type.shape = kept;
+  type.shape.clear();
+  const bool keeps = ctx.attributes().Int("keepdims", 1) != 0;
+  for (int d = 0; d < rank; ++d) {
+    if (!reduced[d] || keeps) type.shape.push_back(reduced[d] ? 1 : ctx.InShape(0)[d]);
+  }
+  if (ctx.node().op.type == "ReduceSumInteger") {
+    type.dtype = type.dtype == DType::kUint8 ? DType::kUint32 : DType::kInt32;
   }
   return First(ctx, std::move(type));
 }
@@ -323,12 +307,14 @@ void RegisterElementwiseForms(OpRegistry& registry) {
       Unpacking(Pointwise("DequantizeWithOrder", kThere, 0, InferDequantizeWithOrder)),
       Pointwise("QLinearAdd", 2 * kThere + 1 + kBack, 1, InferQLinearBinary),
       Pointwise("QLinearMul", 2 * kThere + 1 + kBack, 1, InferQLinearBinary),
+      Pointwise("MulInteger", 3, 0, InferMulInteger),
       Pointwise("QLinearSigmoid", kThere + 2 + kBack, 3, InferFirstLikeInput),
       Pointwise("QLinearLeakyRelu", kThere + 2 + kBack, 1, InferFirstLikeInput),
       Pointwise("QLinearWhere", kThere + 1 + kBack, 1, InferQLinearWhere),
       Sweep("QLinearSoftmax", kThere + 4 + kBack, 3, InferFirstLikeInput),
       Sweep("QLinearGlobalAveragePool", 1, 0, InferQLinearGlobalAveragePool),
-      Sweep("QLinearReduceMean", 1, 0, InferQLinearReduceMean),
+      Sweep("QLinearReduceMean", 1, 0, InferReduced),
+      Sweep("ReduceSumInteger", 1, 0, InferReduced),
       Sweep("QLinearConcat", kThere + kBack, 1, InferQLinearConcat),
       Pointwise("QOrderedGelu", kThere + 4 + kBack, 2, InferFirstLikeInput),
       Sweep("QOrderedLayerNormalization", kThere + 8 + kBack, 1, InferFirstLikeInput),

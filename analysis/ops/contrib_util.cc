@@ -1,6 +1,7 @@
 #include "analysis/ops/contrib_util.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -114,6 +115,101 @@ absl::StatusOr<ValueId> EmitActivation(LowerContext& ctx, AttentionBuilder& buil
     if (key == lower) return EmitNamed(ctx, build, type, x);
   }
   return ctx.node().Error(absl::StrCat("found activation '", name, "', expected one that is known"));
+}
+
+std::vector<int64_t> ToChannelsFirst(int rank) {
+  std::vector<int64_t> perm = {0, rank - 1};
+  for (int d = 1; d < rank - 1; ++d) perm.push_back(d);
+  return perm;
+}
+
+std::vector<int64_t> ToChannelsLast(int rank) {
+  std::vector<int64_t> perm = {0};
+  for (int d = 2; d < rank; ++d) perm.push_back(d);
+  perm.push_back(1);
+  return perm;
+}
+
+Shape ChannelsFirst(const Shape& image) {
+  Shape shape = {image[0], image.back()};
+  shape.insert(shape.end(), image.begin() + 1, image.end() - 1);
+  return shape;
+}
+
+Shape ChannelsLast(const Shape& image) {
+  Shape shape = {image[0]};
+  shape.insert(shape.end(), image.begin() + 2, image.end());
+  shape.push_back(image[1]);
+  return shape;
+}
+
+absl::StatusOr<Shape> ConvolvedShape(const OpContext& ctx, const Shape& x, const Shape& w) {
+  Shape y = {x[0], w[0]};
+  const auto strides = ctx.attributes().Ints("strides"), dilations = ctx.attributes().Ints("dilations"),
+             pads = ctx.attributes().Ints("pads");
+  const absl::string_view auto_pad = ctx.attributes().String("auto_pad", "NOTSET");
+  const size_t spatial = x.size() - 2;
+  for (size_t d = 0; d < spatial; ++d) {
+    const int64_t stride = d < strides.size() ? strides[d] : 1, dilation = d < dilations.size() ? dilations[d] : 1;
+    const int64_t pad = pads.size() == 2 * spatial ? pads[d] + pads[d + spatial] : 0;
+    const int64_t room = x[d + 2] + pad - (w[d + 2] - 1) * dilation - 1;
+    const bool same = auto_pad == "SAME_UPPER" || auto_pad == "SAME_LOWER";
+    if (stride < 1 || (!same && room < 0)) {
+      return ctx.Error(absl::StrCat("window ", ShapeString(w), " does not fit into ", ShapeString(x)));
+    }
+    y.push_back(same ? (x[d + 2] + stride - 1) / stride : room / stride + 1);
+  }
+  return y;
+}
+
+absl::StatusOr<std::vector<Type>> PoolTypes(const OpContext& ctx, size_t first) {
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 3));
+  const auto window = ctx.attributes().Ints("kernel_shape"), strides = ctx.attributes().Ints("strides"),
+             pads = ctx.attributes().Ints("pads"), dilations = ctx.attributes().Ints("dilations");
+  const size_t spatial = ctx.InShape(0).size() - 2;
+  if (window.size() != spatial) {
+    return ctx.Error(absl::StrCat("kernel_shape has ", window.size(), " dimensions, expected ", spatial));
+  }
+  const bool ceil = ctx.attributes().Int("ceil_mode", 0) != 0;
+  const absl::string_view auto_pad = ctx.attributes().String("auto_pad", "NOTSET");
+  const bool same = auto_pad == "SAME_UPPER" || auto_pad == "SAME_LOWER";
+  Type type = ctx.InType(0);
+  for (size_t d = 0; d < spatial; ++d) {
+    const int64_t stride = std::max<int64_t>(d < strides.size() ? strides[d] : 1, 1);
+    const int64_t dilation = std::max<int64_t>(d < dilations.size() ? dilations[d] : 1, 1);
+    const int64_t before = pads.size() == 2 * spatial ? pads[d] : 0;
+    const int64_t pad = before + (pads.size() == 2 * spatial ? pads[d + spatial] : 0);
+    int64_t& extent = type.shape[first + d];
+    const int64_t room = std::max<int64_t>(extent + pad - (window[d] - 1) * dilation - 1, 0);
+    int64_t count = same ? (extent + stride - 1) / stride : (room + (ceil ? stride - 1 : 0)) / stride + 1;
+    // A window that begins behind the image is none.
+    if (ceil && !same && count > 1 && (count - 1) * stride >= extent + before) --count;
+    extent = count;
+  }
+  return First(ctx, std::move(type));
+}
+
+absl::StatusOr<Kernel> WindowKernel(const OpContext& ctx) {
+  Kernel kernel{.flops_per_point = std::max<int64_t>(ctx.semantics().flops, 1)};
+  AddLoop(kernel, 'i', ctx.OutElements(0));
+  for (int64_t extent : ctx.attributes().Ints("kernel_shape")) AddLoop(kernel, 'r', extent);
+  AddWholeInputs(ctx, kernel);
+  AddWholeOutputs(ctx, kernel);
+  return kernel;
+}
+
+absl::StatusOr<int64_t> Times(const OpContext& ctx, absl::string_view what, std::initializer_list<int64_t> factors) {
+  std::optional<int64_t> product = 1;
+  for (int64_t factor : factors) {
+    if (product) product = CheckedMultiply(*product, factor);
+  }
+  if (product) return *product;
+  return absl::OutOfRangeError(ctx.Error(absl::StrCat("number of ", what, " exceeds int64")).message());
+}
+
+absl::StatusOr<int64_t> Sum(const OpContext& ctx, int64_t a, int64_t b) {
+  if (const auto sum = CheckedAdd(a, b)) return *sum;
+  return absl::OutOfRangeError(ctx.Error(absl::StrCat(a, " + ", b, " exceeds int64")).message());
 }
 
 absl::StatusOr<Kernel> WholeProductKernel(const OpContext& ctx, int64_t m, int64_t n, int64_t k) {

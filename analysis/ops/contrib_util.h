@@ -3,6 +3,7 @@
 #ifndef REUSESCOPE_ANALYSIS_OPS_CONTRIB_UTIL_H_
 #define REUSESCOPE_ANALYSIS_OPS_CONTRIB_UTIL_H_
 
+#include <initializer_list>
 #include <vector>
 
 #include "analysis/ops/attention_builder.h"
@@ -11,6 +12,9 @@
 namespace reusescope {
 
 inline constexpr absl::string_view kMicrosoft = "com.microsoft";
+// What ONNX Runtime writes when it saves a model that it has optimized: images in blocks of channels, channels last.
+inline constexpr absl::string_view kNchwc = "com.microsoft.nchwc";
+inline constexpr absl::string_view kInternalNhwc = "com.ms.internal.nhwc";
 
 // Input i is there, a tensor of known shape, of `least` to `most` dimensions.
 absl::Status ExpectRank(const OpContext& ctx, int i, int least, int most = 64);
@@ -35,6 +39,27 @@ Attributes WithoutActivation(const OpContext& ctx);
 
 // a + b, shaped like a.
 inline ValueId EmitAdd(AttentionBuilder& build, ValueId a, ValueId b) { return build.Like("Add", a, {b}); }
+
+// x [N, C, D1, ..] as [N, D1, .., C] and back.
+std::vector<int64_t> ToChannelsLast(int rank);
+std::vector<int64_t> ToChannelsFirst(int rank);
+
+// The shape of such an image, [N, D1, .., C] as [N, C, D1, ..] and back.
+Shape ChannelsFirst(const Shape& image);
+Shape ChannelsLast(const Shape& image);
+// Extents of a convolution's output, spatial dimensions of X and W given from dimension 2 on.
+absl::StatusOr<Shape> ConvolvedShape(const OpContext& ctx, const Shape& x, const Shape& w);
+
+// Output 0 of a pool whose window the attributes say, spatial dimensions of input 0 from `first` on.
+absl::StatusOr<std::vector<Type>> PoolTypes(const OpContext& ctx, size_t first);
+// One operation of the entry's `flops` (1 where it states none) for each position of the window.
+absl::StatusOr<Kernel> WindowKernel(const OpContext& ctx);
+
+// Elements times factor, or kOutOfRange naming the node and what there is too much of.
+absl::StatusOr<int64_t> Times(const OpContext& ctx, absl::string_view what, std::initializer_list<int64_t> factors);
+
+// a + b, or kOutOfRange naming the node.
+absl::StatusOr<int64_t> Sum(const OpContext& ctx, int64_t a, int64_t b);
 
 // A kernel of a matrix product [m, k] x [k, n] whose operands are touched whole, for weights that are packed otherwise.
 absl::StatusOr<Kernel> WholeProductKernel(const OpContext& ctx, int64_t m, int64_t n, int64_t k);

@@ -57,25 +57,6 @@ absl::Status AddNode(const Graph& graph, NodeId id, BodyWork& work) {
   return AddKernel(kernel, work);
 }
 
-// What the body reads from outside. Slots go on after those of the inputs.
-void AddCaptures(const OpContext& ctx, Kernel& kernel) {
-  for (size_t i = 0; i < ctx.node().captures.size(); ++i) {
-    const Value& value = ctx.graph().value(ctx.node().captures[i]);
-    if (!value.type.IsResolved()) continue;
-    kernel.accesses.push_back({.role = InputRole(value),
-                               .slot = ctx.num_inputs() + static_cast<int>(i),
-                               .elements = ElementCount(value.type.shape).value_or(0)});
-  }
-}
-
-void SetWork(const BodyWork& work, Kernel& kernel) {
-  kernel.known = work.known;
-  kernel.contraction = work.contraction;
-  kernel.macs_per_point = work.macs;
-  kernel.flops_per_point = work.flops;
-  kernel.transcendentals_per_point = work.transcendentals;
-}
-
 absl::StatusOr<Kernel> BodyKernel(const OpContext& ctx) {
   const Attribute* attribute = ctx.attributes().Find("body");
   const auto* body = attribute == nullptr ? nullptr : std::get_if<SubgraphRef>(attribute);
@@ -115,6 +96,32 @@ absl::Status SequenceMapGradient(GradientContext&) {
 }
 
 }  // namespace
+
+absl::Status AddWork(const BodyWork& work, int64_t times, BodyWork& total) {
+  total.known = total.known && work.known;
+  total.contraction = total.contraction || work.contraction;
+  RS_RETURN_IF_ERROR(Accumulate(times, work.macs, total.macs));
+  RS_RETURN_IF_ERROR(Accumulate(times, work.flops, total.flops));
+  return Accumulate(times, work.transcendentals, total.transcendentals);
+}
+
+void AddCaptures(const OpContext& ctx, Kernel& kernel) {
+  for (size_t i = 0; i < ctx.node().captures.size(); ++i) {
+    const Value& value = ctx.graph().value(ctx.node().captures[i]);
+    if (!value.type.IsResolved()) continue;
+    kernel.accesses.push_back({.role = InputRole(value),
+                               .slot = ctx.num_inputs() + static_cast<int>(i),
+                               .elements = ElementCount(value.type.shape).value_or(0)});
+  }
+}
+
+void SetWork(const BodyWork& work, Kernel& kernel) {
+  kernel.known = work.known;
+  kernel.contraction = work.contraction;
+  kernel.macs_per_point = work.macs;
+  kernel.flops_per_point = work.flops;
+  kernel.transcendentals_per_point = work.transcendentals;
+}
 
 absl::StatusOr<BodyWork> WorkOf(const Graph& body) {
   BodyWork work;

@@ -23,8 +23,17 @@ struct BodyWork {
 // REQUIRES: the body's shapes are resolved. kOutOfRange when a count exceeds int64.
 absl::StatusOr<BodyWork> WorkOf(const Graph& body);
 
+// total += times * work; kOutOfRange when a count exceeds int64.
+absl::Status AddWork(const BodyWork& work, int64_t times, BodyWork& total);
+// The kernel's arithmetic of a point becomes that work.
+void SetWork(const BodyWork& work, Kernel& kernel);
+// What bodies read from outside, whole; slots go on after those of the inputs.
+void AddCaptures(const OpContext& ctx, Kernel& kernel);
+
 // Attribute that ResolveShapes sets on a Loop, Scan or SequenceMap: how often the body runs.
 inline constexpr absl::string_view kTripCountAttribute = "reusescope.trips";
+// And on a search that has one body for both: its decoder once more, with the shapes of the prompt.
+inline constexpr absl::string_view kPromptAttribute = "reusescope.prompt";
 
 // The gradients of If, Loop and Scan (control_flow_gradient.cc).
 absl::Status BranchGradient(GradientContext& ctx);

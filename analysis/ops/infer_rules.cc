@@ -177,9 +177,10 @@ absl::StatusOr<std::vector<Type>> InferConv(const OpContext& ctx) {
 }
 
 absl::StatusOr<std::vector<Type>> InferRange(const OpContext& ctx) {
-  RS_RETURN_IF_ERROR(ExpectTensors(ctx, 3));
+  const int operands = ctx.HasInput(2) ? 3 : 2;  // com.microsoft's may do without a step, which is 1 then
+  RS_RETURN_IF_ERROR(ExpectTensors(ctx, operands));
   bool known = true;
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < operands; ++i) {
     const Type& type = ctx.InType(i);
     const bool one = std::all_of(type.shape.begin(), type.shape.end(), [](int64_t dim) { return dim == 1; });
     if (!one || type.dtype != ctx.InType(0).dtype) {
@@ -191,7 +192,10 @@ absl::StatusOr<std::vector<Type>> InferRange(const OpContext& ctx) {
   }
   Type range = Type::Tensor(ctx.InType(0).dtype, {kUnknownDim});
   if (!known) return One(std::move(range));
-  const Literal &start = *ctx.InLiteral(0), &limit = *ctx.InLiteral(1), &delta = *ctx.InLiteral(2);
+  const Literal &start = *ctx.InLiteral(0), &limit = *ctx.InLiteral(1);
+  const Literal one =
+      start.floats.empty() ? Literal::Ints({}, {1}, start.dtype) : Literal::Floats({}, {1}, start.dtype);
+  const Literal& delta = operands == 3 ? *ctx.InLiteral(2) : one;
   if (delta.AsDouble(0) == 0) return ctx.Error("input 2 (delta) is 0, expected a step");
   if (start.floats.empty()) {
     int64_t distance;

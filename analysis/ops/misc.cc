@@ -59,6 +59,45 @@ absl::StatusOr<Kernel> StftKernel(const OpContext& ctx) {
   return TransformKernel(ctx, length, y[0] * y[1] * std::max<int64_t>(length, 1));
 }
 
+// com.microsoft's: real signals [.., n] as their spectra [.., n / 2 + 1, 2], over the last signal_ndim dimensions, and
+// back.
+absl::StatusOr<std::vector<Type>> InferRfft(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 1));
+  Type type = ctx.InType(0);
+  type.shape.back() = type.shape.back() / 2 + 1;
+  type.shape.push_back(2);
+  return First(ctx, std::move(type));
+}
+
+absl::StatusOr<std::vector<Type>> InferIrfft(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 2));
+  Type type = ctx.InType(0);
+  type.shape.pop_back();
+  type.shape.back() = std::max<int64_t>(2 * (type.shape.back() - 1), 0);
+  return First(ctx, std::move(type));
+}
+
+// A real signal takes half of what a complex one takes.
+absl::StatusOr<Kernel> RealTransformKernel(const OpContext& ctx) {
+  const bool back = ctx.node().op.type == "Irfft";
+  const Shape& signal = back ? ctx.OutShape(0) : ctx.InShape(0);
+  const int64_t dims = std::clamp<int64_t>(ctx.attributes().Int("signal_ndim", 1), 1, ctx.InType(0).rank());
+  RS_ASSIGN_OR_RETURN(Kernel kernel, TransformKernel(ctx, 1, ElementCount(signal).value_or(0)));
+  int64_t flops = 0;
+  for (size_t d = 0; d < std::min<size_t>(dims, signal.size()); ++d) {
+    flops += TransformFlops(std::max<int64_t>(signal[signal.size() - 1 - d], 1));
+  }
+  kernel.flops_per_point = flops / 2;
+  return kernel;
+}
+
+// [.., 2], real and imaginary parts.
+absl::StatusOr<std::vector<Type>> InferComplexProduct(const OpContext& ctx) {
+  for (int i : {0, 1}) RS_RETURN_IF_ERROR(ExpectRank(ctx, i, 1));
+  RS_ASSIGN_OR_RETURN(Shape shape, BroadcastShapes(ctx, ctx.InShape(0), ctx.InShape(1)));
+  return First(ctx, Type::Tensor(ctx.InType(0).dtype, std::move(shape)));
+}
+
 // Gaussian elimination on [.., n, n]: 2/3 n^3.
 absl::StatusOr<Kernel> DetKernel(const OpContext& ctx) {
   RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 2));
@@ -227,6 +266,29 @@ void RegisterMisc(OpRegistry& registry) {
   const OpSemantics rows[] = {
       {.type = "DFT", .kernel = DftKernel, .not_differentiable = kNoRule},
       {.type = "STFT", .kernel = StftKernel, .not_differentiable = kNoRule},
+      {.domain = kMicrosoft,
+       .type = "Rfft",
+       .infer = InferRfft,
+       .kernel = RealTransformKernel,
+       .not_differentiable = kNoRule},
+      {.domain = kMicrosoft,
+       .type = "Irfft",
+       .infer = InferIrfft,
+       .kernel = RealTransformKernel,
+       .not_differentiable = kNoRule},
+      // 4 products and 2 additions for every number of two parts.
+      {.domain = kMicrosoft,
+       .type = "ComplexMul",
+       .flops = 3,
+       .infer = InferComplexProduct,
+       .kernel = ElementwiseKernel,
+       .not_differentiable = kNoRule},
+      {.domain = kMicrosoft,
+       .type = "ComplexMulConj",
+       .flops = 3,
+       .infer = InferComplexProduct,
+       .kernel = ElementwiseKernel,
+       .not_differentiable = kNoRule},
       {.type = "MelWeightMatrix", .flops = 1, .kernel = ElementwiseKernel, .not_differentiable = "a constant table"},
       {.type = "Det", .kernel = DetKernel, .gradient = DetGradient, .eager_saves = SavesInput},
       {.domain = kReuseScopeDomain,

@@ -25,6 +25,12 @@ OpRegistry Build() {
   RegisterContrib(registry);
   RegisterContribAttention(registry);
   RegisterContribQuantization(registry);
+  RegisterContribData(registry);
+  RegisterContribPacked(registry);
+  RegisterContribLinearAttention(registry);
+  RegisterContribLayouts(registry);
+  RegisterContribSearch(registry);
+  RegisterContribTraining(registry);
   RegisterMl(registry);
   RegisterMisc(registry);
   return registry;

@@ -100,11 +100,19 @@ using MendFn = std::string (*)(Graph&, NodeId);
 using AliasFn = Aliasing (*)(const OpContext&);
 using TimeAxisFn = int (*)(const OpContext&);
 using EagerSavesFn = void (*)(const OpContext&, EagerSaves&);
+using ReasonFn = absl::string_view (*)(const OpContext&);
+
+// An operator of ai.onnx at a version.
+struct OnnxOperator {
+  absl::string_view type;
+  int version = 0;
+};
 
 struct OpSemantics {
   absl::string_view domain = "";
   absl::string_view type;
   int since_version = 1;  // first opset with these semantics
+  OnnxOperator same_as;   // this one by another name: ResolveShapes calls it so, and nothing else is stated here
 
   // Arithmetic of a point, for kernels that are shared by a family (see Kernel).
   int64_t flops = 0;
@@ -116,6 +124,9 @@ struct OpSemantics {
   EvaluateFn evaluate = nullptr;
   LowerFn lower = nullptr;
   KernelFn kernel = nullptr;
+  // What data decide of the work of a node that is counted at its most ("every block of keys is attended"); empty where
+  // the count is exact.
+  ReasonFn at_most = nullptr;
   GradientFn gradient = nullptr;
   // What the operator computes, as standard ONNX operators: of every operator that runtimes do not have, and of those
   // that forward asks for more outputs than they have. See CONTRIBUTING.md, "A body".
@@ -190,6 +201,12 @@ void RegisterQuantization(OpRegistry& registry);
 void RegisterContrib(OpRegistry& registry);
 void RegisterContribAttention(OpRegistry& registry);
 void RegisterContribQuantization(OpRegistry& registry);
+void RegisterContribData(OpRegistry& registry);
+void RegisterContribPacked(OpRegistry& registry);
+void RegisterContribLinearAttention(OpRegistry& registry);
+void RegisterContribSearch(OpRegistry& registry);
+void RegisterContribLayouts(OpRegistry& registry);
+void RegisterContribTraining(OpRegistry& registry);
 void RegisterMl(OpRegistry& registry);
 void RegisterMisc(OpRegistry& registry);
 

@@ -295,6 +295,7 @@ class Executable {
       for (ValueId output : node.outputs) visit(output);
       ForEachSubgraph(node, [&](int index) { NameValues(*graph.subgraphs[index]); });
       node.attributes.Erase(kTripCountAttribute);
+      node.attributes.Erase(kPromptAttribute);
     }
   }
 

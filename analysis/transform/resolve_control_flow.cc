@@ -43,14 +43,18 @@ Type WithLeading(Type type, size_t axis, int64_t dim) {
 
 const ControlFlowRule* FindControlFlow(const OpKey& op) {
   static constexpr ControlFlowRule kRules[] = {
-      {"If", &ShapeResolver::ResolveBranches},
-      {"Loop", &ShapeResolver::ResolveLoop},
-      {"Scan", &ShapeResolver::ResolveScan},
-      {"SequenceMap", &ShapeResolver::ResolveSequenceMap},
+      {"", "If", &ShapeResolver::ResolveBranches},
+      {"", "Loop", &ShapeResolver::ResolveLoop},
+      {"", "Scan", &ShapeResolver::ResolveScan},
+      {"", "SequenceMap", &ShapeResolver::ResolveSequenceMap},
+      {"com.microsoft", "BeamSearch", &ShapeResolver::ResolveSearch},
+      {"com.microsoft", "WhisperBeamSearch", &ShapeResolver::ResolveSearch},
+      {"com.microsoft", "GreedySearch", &ShapeResolver::ResolveSearch},
+      {"com.microsoft", "Sampling", &ShapeResolver::ResolveSearch},
   };
-  if (!op.domain.empty()) return nullptr;
+  if (!op.domain.empty() && op.domain != "com.microsoft") return nullptr;
   for (const ControlFlowRule& rule : kRules) {
-    if (rule.type == op.type) return &rule;
+    if (rule.type == op.type && rule.domain == op.domain) return &rule;
   }
   return nullptr;
 }
@@ -216,13 +220,18 @@ absl::StatusOr<double> ShapeResolver::BranchWork(NodeId id, Graph& branch) {
   return found.Total();
 }
 
+std::optional<int64_t> ShapeResolver::GivenTrips(NodeId id) {
+  const std::string& name = graph_.node(id).name;
+  state_.loops.insert(name);
+  const auto given = state_.bindings.trip_counts.find(name);
+  return given == state_.bindings.trip_counts.end() ? std::nullopt : std::optional(given->second);
+}
+
 // What is given for this Loop, else its trip count, which is an upper bound where a condition may end it before; else,
 // where shapes are assumed, 1.
 absl::StatusOr<std::optional<int64_t>> ShapeResolver::TripCount(NodeId id) {
   const Node& node = graph_.node(id);
-  state_.loops.insert(node.name);
-  const auto given = state_.bindings.trip_counts.find(node.name);
-  if (given != state_.bindings.trip_counts.end()) return given->second;
+  if (const auto given = GivenTrips(id)) return given;
   const std::optional<int64_t> limit = Scalar(graph_, node, 0);
   if (limit && *limit < std::numeric_limits<int32_t>::max()) return std::max<int64_t>(*limit, 0);
   if (!state_.bindings.assume) return std::nullopt;

@@ -234,6 +234,7 @@ absl::Status Resolve(Graph& graph, const ShapeBindings& bindings, const Assumed&
   NoteAll("with shapes that data decide, taken at their largest", state.bounded, notes);
   NoteAll("with shapes that data decide and nothing bounds, taken as they are shown", state.assumed, notes);
   NoteAll("with branches or trips that data decide", state.decided, notes);
+  NoteAll("with work that data decide, counted at its most", state.counted, notes);
   NoteAll("of another opset or domain than the file claims", state.misfits, notes);
   NoteAll("of a form that ONNX does not have, read as meant", state.mended, notes);
   return absl::OkStatus();

@@ -80,6 +80,14 @@ absl::Status ShapeResolver::Run() {
   return absl::OkStatus();
 }
 
+// ONNX Runtime's name for an operator of ONNX's.
+void ShapeResolver::SupplyOnnxName(NodeId id) {
+  OpKey& op = graph_.node(id).op;
+  const OpSemantics* semantics = OpRegistry::Get().Find(op);
+  if (semantics == nullptr || semantics->same_as.version == 0) return;
+  op = {"", std::string(semantics->same_as.type), semantics->same_as.version};
+}
+
 // Tools that drop domains write ONNX Runtime's operators (QLinearAdd, NhwcConv) as if they were ONNX's.
 void ShapeResolver::SupplyDomain(NodeId id) {
   OpKey& op = graph_.node(id).op;
@@ -102,6 +110,7 @@ void ShapeResolver::Mend(NodeId id, const OpSemantics* semantics) {
 
 absl::Status ShapeResolver::Visit(NodeId id) {
   SupplyDomain(id);
+  SupplyOnnxName(id);
   const OpSemantics* semantics = OpRegistry::Get().Find(graph_.node(id).op);
   Mend(id, semantics);
   if (state_.rebatch != nullptr) RS_RETURN_IF_ERROR(state_.rebatch->Adapt(graph_, id, schedule_));
@@ -229,6 +238,13 @@ absl::Status ShapeResolver::SetOutputs(NodeId id, const OpSemantics* semantics, 
   }
   if (semantics != nullptr && semantics->evaluate != nullptr) Evaluate(id, *semantics);
   RS_RETURN_IF_ERROR(Close(id, semantics));
+  if (semantics != nullptr && semantics->at_most != nullptr) {
+    const absl::string_view reason = semantics->at_most(OpContext(graph_, id, *semantics));
+    const Node& node = graph_.node(id);
+    if (!reason.empty()) {
+      state_.counted.push_back(absl::StrCat("'", node.name, "' (", OpKeyString(node.op), "), ", reason));
+    }
+  }
   if (state_.below_bounds) LowerBounds(id);
   for (int j = 0; j < num_outputs; ++j) {
     RS_RETURN_IF_ERROR(CheckOutput(id, j));

@@ -3,6 +3,7 @@
 #ifndef REUSESCOPE_ANALYSIS_TRANSFORM_SHAPE_RESOLVER_H_
 #define REUSESCOPE_ANALYSIS_TRANSFORM_SHAPE_RESOLVER_H_
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,7 +35,7 @@ struct ResolveState {
   int depth = 0;                       // of bodies within bodies
   absl::btree_set<std::string> loops;  // names of the Loops met
   // For the report, a clause each: what data decide and the file does not tell.
-  std::vector<std::string> bounded, assumed, decided, misfits, mended;
+  std::vector<std::string> bounded, assumed, decided, misfits, mended, counted;
 };
 
 // Where the values that go from one iteration to the next stand: inputs of the node, inputs and outputs of its body.
@@ -55,6 +56,7 @@ class ShapeResolver {
   absl::Status Visit(NodeId id);
   void SupplyDomain(NodeId id);
   void Mend(NodeId id, const OpSemantics* semantics);
+  void SupplyOnnxName(NodeId id);
   absl::Status VisitBody(NodeId id, const Graph& body);
   Types InferOutputs(NodeId id, const OpSemantics* semantics);
   Types InferThroughBody(NodeId id);
@@ -86,6 +88,12 @@ class ShapeResolver {
   // The body under attribute `name`.
   absl::StatusOr<Graph*> Subgraph(NodeId id, absl::string_view name);
   Types ResolveSequenceMap(NodeId id);
+  Types ResolveSearch(NodeId id);  // resolve_search.cc
+  // The number of runs given by --trip-count for this node, or nullopt.
+  std::optional<int64_t> GivenTrips(NodeId id);
+  // Resolves a body whose formal inputs have types that leave dimensions open; `dim` supplies them.
+  using FormalDim = std::function<int64_t(const Value& formal, int d)>;
+  Types ResolveFormal(NodeId id, Graph& body, const FormalDim& dim);
   // Types of the body's outputs when its inputs have `types`. Input `known_true`, if any, is known to be true.
   Types ResolveBody(NodeId id, Graph& body, absl::Span<const Type> types, const Carried& carried = {},
                     int known_true = -1);
@@ -112,7 +120,7 @@ bool IsBranch(const OpKey& op);
 
 // How an operator that owns subgraphs and keeps them is resolved, or null.
 struct ControlFlowRule {
-  absl::string_view type;
+  absl::string_view domain, type;
   absl::StatusOr<std::vector<Type>> (ShapeResolver::*resolve)(NodeId);
 };
 const ControlFlowRule* FindControlFlow(const OpKey& op);

@@ -116,6 +116,12 @@ TEST(ContribTest, AttentionsCountTheirProductsDense) {
       {"com.microsoft.GroupQueryAttention <num_heads = 4, kv_num_heads = 2> (q, , , pk, pv, l, t)",
        "float[2,5,32] q, float[2,2,3,4] pk, float[2,2,3,4] pv, int32[2] l, int32 t", "float[1] b",
        "float32[2, 5, 16]|float32[2, 2, 8, 4]|float32[2, 2, 8, 4]", 2 * kB * kS * 8 * 2 * 16},
+      // Packed, with placeholders of one element for key and value, and rotated.
+      {"com.microsoft.GroupQueryAttention <num_heads = 4, kv_num_heads = 2, do_rotary = 1> (q, k, v, pk, pv, l, t, c, "
+       "s)",
+       "float[2,5,32] q, float[1,1,1] k, float[1,1,1] v, float[2,2,3,4] pk, float[2,2,3,4] pv, int32[2] l, int32 t",
+       "float[8,2] c, float[8,2] s", "float32[2, 5, 16]|float32[2, 2, 8, 4]|float32[2, 2, 8, 4]",
+       2 * kB * kS * 8 * 2 * 16},
       // 6 tokens against at most 3 blocks of 16 keys.
       {"com.microsoft.PagedAttention <num_heads = 4, kv_num_heads = 2> (q, k, v, kc, vc, c, p, t)",
        "float[6,16] q, float[6,8] k, float[6,8] v, float[9,16,2,4] kc, float[9,16,2,4] vc, int32[3] c, int32[2] p, "

@@ -1,0 +1,162 @@
+// BeamSearch, WhisperBeamSearch, GreedySearch and Sampling of com.microsoft: a decoder that runs once for each token.
+//
+// Their bodies have fixed formal inputs (ONNX Runtime tells them apart by name, so do we): tokens and positions
+// [rows, length], masks [rows, past + length], past keys and values [.., past, size], of an encoder's [.., E, size].
+// The encoder runs once; then init_decoder, or else a copy of the decoder, takes the prompt; then the decoder takes one
+// token at a time, with the past of its middle run, whose work is the mean of all of them as it grows evenly.
+//
+// How many tokens: what --trip-count says, else max_length less the prompt, which is an upper bound, as a search ends
+// early where every sequence has ended; else, where shapes are assumed, 1.
+
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "analysis/ir/status_util.h"
+#include "analysis/ops/control_flow.h"
+#include "analysis/transform/shape_resolver.h"
+
+namespace reusescope {
+namespace {
+
+// Lengths that a run of a body sees.
+struct Run {
+  int64_t rows, length, past, encoded;
+};
+
+bool OfEncoder(absl::string_view name) {
+  return absl::StrContains(name, "cross") || absl::StrContains(name, "encoder");
+}
+
+// Dimension d of a formal input of a decoder.
+int64_t DecoderDim(const Run& run, const Value& formal, int d) {
+  const int rank = formal.type.rank();
+  const int rows = rank == 5 ? 1 : 0;  // [2, rows, heads, past, size] holds keys and values
+  if (d == rows) return run.rows;
+  if (rank >= 4) return d == rank - 2 ? (OfEncoder(formal.name) ? run.encoded : run.past) : kUnknownDim;
+  if (rank == 3) return d == 1 ? run.encoded : kUnknownDim;
+  if (rank != 2) return 1;
+  if (OfEncoder(formal.name)) return run.encoded;
+  return absl::StrContains(formal.name, "mask") ? run.past + run.length : run.length;
+}
+
+std::optional<int64_t> Scalar(const Graph& graph, const Node& node, size_t input) {
+  const Literal* literal = input < node.inputs.size() ? graph.literal(node.inputs[input]) : nullptr;
+  if (literal == nullptr || literal->ints.size() != 1) return std::nullopt;
+  return literal->ints[0];
+}
+
+// How long the encoder's keys are: those that it hands to the decoder tell, else its hidden states, else its input.
+int64_t EncodedLength(const Graph& encoder) {
+  for (int rank : {4, 3}) {
+    for (ValueId output : encoder.outputs) {
+      const Value& value = encoder.value(output);
+      if (value.type.rank() == rank && (rank == 3 ? absl::StrContains(value.name, "hidden") : OfEncoder(value.name))) {
+        return value.type.shape[rank - 2];
+      }
+    }
+  }
+  const Shape& input = encoder.value(encoder.inputs[0]).type.shape;
+  return input.empty() ? 1 : input.back();
+}
+
+}  // namespace
+
+ShapeResolver::Types ShapeResolver::ResolveFormal(NodeId id, Graph& body, const FormalDim& dim) {
+  std::vector<Type> types;
+  for (ValueId input : body.inputs) {
+    const Value& formal = body.value(input);
+    // The symbols are what is open, even where a run before has set them.
+    Type type = Declared(formal);
+    for (int d = 0; d < type.rank(); ++d) {
+      const bool named = d < static_cast<int>(formal.dim_symbols.size()) && !formal.dim_symbols[d].empty();
+      if (!named && type.shape[d] != kUnknownDim) continue;
+      const int64_t found = dim(formal, d);
+      if (found != kUnknownDim) type.shape[d] = found;
+    }
+    if (!type.IsResolved()) {
+      return Error(id, absl::StrCat("input '", formal.name, "' of its body is ", TypeString(type),
+                                    ", expected every dimension known but rows and lengths"));
+    }
+    types.push_back(std::move(type));
+  }
+  return ResolveBody(id, body, types);
+}
+
+ShapeResolver::Types ShapeResolver::ResolveSearch(NodeId id) {
+  const Node node = graph_.node(id);  // bodies are added to the graph below
+  const bool beams = absl::StrContains(node.op.type, "Beam");
+  const auto input_type = [&](size_t i) {
+    return i < node.inputs.size() && node.inputs[i] != kNoValue ? graph_.value(node.inputs[i]).type : Type{};
+  };
+  const Type prompt = input_type(0);
+  if (!prompt.IsResolved() || prompt.rank() < 2) {
+    return Error(id, absl::StrCat("input 0 is ", TypeString(prompt), ", expected [batch, length]"));
+  }
+  const int64_t batch = prompt.shape[0];
+  const int64_t width = beams ? Scalar(graph_, node, 3).value_or(1) : 1;
+  const int64_t returned = beams ? Scalar(graph_, node, 4).value_or(1) : 1;
+  const auto rows = CheckedMultiply(batch, std::max<int64_t>(width, 1));
+  if (!rows) return absl::OutOfRangeError(absl::StrCat(Describe(id), "number of sequences exceeds int64"));
+
+  Run run{.rows = *rows, .length = prompt.shape[1], .past = 0, .encoded = prompt.shape[1]};
+  if (node.attributes.Has("encoder")) {
+    const Type forced = input_type(10);
+    run.length = beams && forced.IsResolved() && forced.rank() == 2 ? forced.shape[1] : 1;
+    RS_ASSIGN_OR_RETURN(Graph * encoder, Subgraph(id, "encoder"));
+    const auto dim = [&](const Value& formal, int d) {
+      if (formal.type.rank() == prompt.rank() && !absl::StrContains(formal.name, "decoder")) return prompt.shape[d];
+      return d == 0 ? batch : absl::StrContains(formal.name, "decoder") ? run.length : prompt.shape.back();
+    };
+    RS_RETURN_IF_ERROR(ResolveFormal(id, *encoder, dim).status());
+    run.encoded = EncodedLength(*encoder);
+  }
+  const int64_t start = run.length;
+  std::optional<int64_t> tokens = GivenTrips(id);
+  const auto longest = Scalar(graph_, node, 1);
+  if (!tokens && longest) {
+    tokens = std::max<int64_t>(*longest - start, 0);
+    state_.counted.push_back(
+        absl::StrCat("'", node.name, "' (", OpKeyString(node.op), "), it makes ", *tokens, " tokens"));
+  }
+  if (!tokens && state_.bindings.assume) {
+    state_.decided.push_back(absl::StrCat("'", node.name, "' (", OpKeyString(node.op),
+                                          ") makes one token; --trip-count ", node.name, "=N supplies how many"));
+    tokens = 1;
+  }
+  if (!tokens) {
+    return absl::FailedPreconditionError(absl::StrCat(Describe(id), "max_length is not known; --trip-count ", node.name,
+                                                      "=N supplies how many tokens it makes"));
+  }
+  // The prompt makes the first token.
+  Graph* first = nullptr;
+  if (node.attributes.Has("init_decoder")) {
+    RS_ASSIGN_OR_RETURN(first, Subgraph(id, "init_decoder"));
+  } else {
+    RS_ASSIGN_OR_RETURN(const Graph* decoder, Subgraph(id, "decoder"));
+    if (!node.attributes.Has(kPromptAttribute)) {
+      graph_.subgraphs.push_back(decoder->Clone());
+      graph_.node(id).attributes.Set(kPromptAttribute, SubgraphRef{static_cast<int>(graph_.subgraphs.size()) - 1});
+    }
+    RS_ASSIGN_OR_RETURN(first, Subgraph(id, kPromptAttribute));
+  }
+  const auto dim = [&](const Value& formal, int d) { return DecoderDim(run, formal, d); };
+  RS_ASSIGN_OR_RETURN(std::vector<Type> scores, ResolveFormal(id, *first, dim));
+  const int64_t rest = std::max<int64_t>(*tokens - 1, 0);
+  run = {.rows = *rows, .length = 1, .past = start + (rest - std::min<int64_t>(rest, 1)) / 2, .encoded = run.encoded};
+  RS_ASSIGN_OR_RETURN(Graph * decoder, Subgraph(id, "decoder"));
+  RS_ASSIGN_OR_RETURN(scores, ResolveFormal(id, *decoder, dim));
+  graph_.node(id).attributes.Set(kTripCountAttribute, rest);
+
+  const int64_t length = longest.value_or(start + *tokens);
+  const int64_t vocabulary = scores.empty() || scores[0].rank() < 1 ? 1 : scores[0].shape.back();
+  const DType dtype = scores.empty() ? DType::kFloat32 : scores[0].dtype;
+  std::vector<Type> types(node.outputs.size());
+  types[0] = Type::Tensor(DType::kInt32, beams ? Shape{batch, returned, length} : Shape{batch, length});
+  if (types.size() > 1) types[1] = Type::Tensor(dtype, beams ? Shape{batch, returned} : Shape{batch, vocabulary});
+  if (types.size() > 2) types[2] = Type::Tensor(dtype, {*tokens, batch, std::max<int64_t>(width, 1), vocabulary});
+  if (types.size() > 4) types[4] = Type::Tensor(dtype, {batch});
+  return types;
+}
+
+}  // namespace reusescope
