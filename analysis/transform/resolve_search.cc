@@ -2,8 +2,9 @@
 //
 // Their bodies have fixed formal inputs (ONNX Runtime tells them apart by name, so do we): tokens and positions
 // [rows, length], masks [rows, past + length], past keys and values [.., past, size], of an encoder's [.., E, size].
-// The encoder runs once; then init_decoder, or else a copy of the decoder, takes the prompt; then the decoder takes one
-// token at a time, with the past of its middle run, whose work is the mean of all of them as it grows evenly.
+// The encoder runs once. The prompt is taken by an encoder that makes scores, else by init_decoder, else by a copy of
+// the decoder. Then the decoder takes one token at a time, with the past of its middle run, whose work is the mean of
+// all of them as it grows evenly.
 //
 // How many tokens: what --trip-count says, else max_length less the prompt, which is an upper bound, as a search ends
 // early where every sequence has ended; else, where shapes are assumed, 1.
@@ -20,7 +21,7 @@ namespace reusescope {
 namespace {
 
 // Lengths that a run of a body sees.
-struct Run {
+struct RunLengths {
   int64_t rows, length, past, encoded;
 };
 
@@ -29,7 +30,7 @@ bool OfEncoder(absl::string_view name) {
 }
 
 // Dimension d of a formal input of a decoder.
-int64_t DecoderDim(const Run& run, const Value& formal, int d) {
+int64_t DecoderDim(const RunLengths& run, const Value& formal, int d) {
   const int rank = formal.type.rank();
   const int rows = rank == 5 ? 1 : 0;  // [2, rows, heads, past, size] holds keys and values
   if (d == rows) return run.rows;
@@ -44,20 +45,6 @@ std::optional<int64_t> Scalar(const Graph& graph, const Node& node, size_t input
   const Literal* literal = input < node.inputs.size() ? graph.literal(node.inputs[input]) : nullptr;
   if (literal == nullptr || literal->ints.size() != 1) return std::nullopt;
   return literal->ints[0];
-}
-
-// How long the encoder's keys are: those that it hands to the decoder tell, else its hidden states, else its input.
-int64_t EncodedLength(const Graph& encoder) {
-  for (int rank : {4, 3}) {
-    for (ValueId output : encoder.outputs) {
-      const Value& value = encoder.value(output);
-      if (value.type.rank() == rank && (rank == 3 ? absl::StrContains(value.name, "hidden") : OfEncoder(value.name))) {
-        return value.type.shape[rank - 2];
-      }
-    }
-  }
-  const Shape& input = encoder.value(encoder.inputs[0]).type.shape;
-  return input.empty() ? 1 : input.back();
 }
 
 }  // namespace
@@ -83,6 +70,56 @@ ShapeResolver::Types ShapeResolver::ResolveFormal(NodeId id, Graph& body, const 
   return ResolveBody(id, body, types);
 }
 
+absl::StatusOr<int64_t> ShapeResolver::EncodedLength(NodeId id, const Type& input, int64_t start) {
+  RS_ASSIGN_OR_RETURN(Graph * encoder, Subgraph(id, "encoder"));
+  const auto dim = [&](const Value& formal, int d) {
+    const bool of_decoder = absl::StrContains(formal.name, "decoder");
+    if (formal.type.rank() == input.rank() && !of_decoder) return input.shape[d];
+    return d == 0 ? input.shape[0] : of_decoder ? start : input.shape.back();
+  };
+  RS_RETURN_IF_ERROR(ResolveFormal(id, *encoder, dim).status());
+  for (int rank : {4, 3}) {
+    for (ValueId output : encoder->outputs) {
+      const Value& value = encoder->value(output);
+      if (value.type.rank() == rank && (rank == 3 ? absl::StrContains(value.name, "hidden") : OfEncoder(value.name))) {
+        return value.type.shape[rank - 2];
+      }
+    }
+  }
+  return input.shape.back();
+}
+
+absl::StatusOr<int64_t> ShapeResolver::SearchTokens(NodeId id, int64_t start) {
+  if (const auto given = GivenTrips(id)) return *given;
+  const Node& node = graph_.node(id);
+  const std::string name = absl::StrCat("'", node.name, "' (", OpKeyString(node.op), ")");
+  if (const auto longest = Scalar(graph_, node, 1)) {
+    const int64_t tokens = std::max<int64_t>(*longest - start, 0);
+    state_.counted.push_back(absl::StrCat(name, ", it makes ", tokens, " tokens"));
+    return tokens;
+  }
+  if (!state_.bindings.assume) {
+    return absl::FailedPreconditionError(absl::StrCat(Describe(id), "max_length is not known; --trip-count ", node.name,
+                                                      "=N supplies how many tokens it makes"));
+  }
+  state_.decided.push_back(absl::StrCat(name, " makes one token; --trip-count ", node.name, "=N supplies how many"));
+  return 1;
+}
+
+absl::StatusOr<Graph*> ShapeResolver::FirstDecoder(NodeId id) {
+  if (graph_.node(id).attributes.Has("encoder")) {
+    RS_ASSIGN_OR_RETURN(const Graph* encoder, Subgraph(id, "encoder"));
+    if (!encoder->outputs.empty() && encoder->value(encoder->outputs[0]).name == "logits") return nullptr;
+  }
+  if (graph_.node(id).attributes.Has("init_decoder")) return Subgraph(id, "init_decoder");
+  if (!graph_.node(id).attributes.Has(kPromptAttribute)) {
+    RS_ASSIGN_OR_RETURN(const Graph* decoder, Subgraph(id, "decoder"));
+    graph_.subgraphs.push_back(decoder->Clone());
+    graph_.node(id).attributes.Set(kPromptAttribute, SubgraphRef{static_cast<int>(graph_.subgraphs.size()) - 1});
+  }
+  return Subgraph(id, kPromptAttribute);
+}
+
 ShapeResolver::Types ShapeResolver::ResolveSearch(NodeId id) {
   const Node node = graph_.node(id);  // bodies are added to the graph below
   const bool beams = absl::StrContains(node.op.type, "Beam");
@@ -95,66 +132,34 @@ ShapeResolver::Types ShapeResolver::ResolveSearch(NodeId id) {
   }
   const int64_t batch = prompt.shape[0];
   const int64_t width = beams ? Scalar(graph_, node, 3).value_or(1) : 1;
-  const int64_t returned = beams ? Scalar(graph_, node, 4).value_or(1) : 1;
+  const int64_t returned = beams ? std::max<int64_t>(Scalar(graph_, node, 4).value_or(1), 1) : 1;
   const auto rows = CheckedMultiply(batch, std::max<int64_t>(width, 1));
   if (!rows) return absl::OutOfRangeError(absl::StrCat(Describe(id), "number of sequences exceeds int64"));
 
-  Run run{.rows = *rows, .length = prompt.shape[1], .past = 0, .encoded = prompt.shape[1]};
+  RunLengths run{.rows = *rows, .length = prompt.shape[1], .past = 0, .encoded = prompt.shape[1]};
   if (node.attributes.Has("encoder")) {
-    const Type forced = input_type(10);
-    run.length = beams && forced.IsResolved() && forced.rank() == 2 ? forced.shape[1] : 1;
-    RS_ASSIGN_OR_RETURN(Graph * encoder, Subgraph(id, "encoder"));
-    const auto dim = [&](const Value& formal, int d) {
-      if (formal.type.rank() == prompt.rank() && !absl::StrContains(formal.name, "decoder")) return prompt.shape[d];
-      return d == 0 ? batch : absl::StrContains(formal.name, "decoder") ? run.length : prompt.shape.back();
-    };
-    RS_RETURN_IF_ERROR(ResolveFormal(id, *encoder, dim).status());
-    run.encoded = EncodedLength(*encoder);
+    const Type forced = beams ? input_type(10) : Type{};
+    run.length = forced.IsResolved() && forced.rank() == 2 ? forced.shape[1] : 1;
+    RS_ASSIGN_OR_RETURN(run.encoded, EncodedLength(id, prompt, run.length));
   }
   const int64_t start = run.length;
-  std::optional<int64_t> tokens = GivenTrips(id);
-  const auto longest = Scalar(graph_, node, 1);
-  if (!tokens && longest) {
-    tokens = std::max<int64_t>(*longest - start, 0);
-    state_.counted.push_back(
-        absl::StrCat("'", node.name, "' (", OpKeyString(node.op), "), it makes ", *tokens, " tokens"));
-  }
-  if (!tokens && state_.bindings.assume) {
-    state_.decided.push_back(absl::StrCat("'", node.name, "' (", OpKeyString(node.op),
-                                          ") makes one token; --trip-count ", node.name, "=N supplies how many"));
-    tokens = 1;
-  }
-  if (!tokens) {
-    return absl::FailedPreconditionError(absl::StrCat(Describe(id), "max_length is not known; --trip-count ", node.name,
-                                                      "=N supplies how many tokens it makes"));
-  }
-  // The prompt makes the first token.
-  Graph* first = nullptr;
-  if (node.attributes.Has("init_decoder")) {
-    RS_ASSIGN_OR_RETURN(first, Subgraph(id, "init_decoder"));
-  } else {
-    RS_ASSIGN_OR_RETURN(const Graph* decoder, Subgraph(id, "decoder"));
-    if (!node.attributes.Has(kPromptAttribute)) {
-      graph_.subgraphs.push_back(decoder->Clone());
-      graph_.node(id).attributes.Set(kPromptAttribute, SubgraphRef{static_cast<int>(graph_.subgraphs.size()) - 1});
-    }
-    RS_ASSIGN_OR_RETURN(first, Subgraph(id, kPromptAttribute));
-  }
+  RS_ASSIGN_OR_RETURN(const int64_t tokens, SearchTokens(id, start));
   const auto dim = [&](const Value& formal, int d) { return DecoderDim(run, formal, d); };
-  RS_ASSIGN_OR_RETURN(std::vector<Type> scores, ResolveFormal(id, *first, dim));
-  const int64_t rest = std::max<int64_t>(*tokens - 1, 0);
+  RS_ASSIGN_OR_RETURN(Graph * first, FirstDecoder(id));
+  if (first != nullptr) RS_RETURN_IF_ERROR(ResolveFormal(id, *first, dim).status());
+  const int64_t rest = std::max<int64_t>(tokens - 1, 0);
   run = {.rows = *rows, .length = 1, .past = start + (rest - std::min<int64_t>(rest, 1)) / 2, .encoded = run.encoded};
   RS_ASSIGN_OR_RETURN(Graph * decoder, Subgraph(id, "decoder"));
-  RS_ASSIGN_OR_RETURN(scores, ResolveFormal(id, *decoder, dim));
+  RS_ASSIGN_OR_RETURN(const std::vector<Type> scores, ResolveFormal(id, *decoder, dim));
   graph_.node(id).attributes.Set(kTripCountAttribute, rest);
 
-  const int64_t length = longest.value_or(start + *tokens);
+  const int64_t length = Scalar(graph_, node, 1).value_or(start + tokens);
   const int64_t vocabulary = scores.empty() || scores[0].rank() < 1 ? 1 : scores[0].shape.back();
   const DType dtype = scores.empty() ? DType::kFloat32 : scores[0].dtype;
   std::vector<Type> types(node.outputs.size());
   types[0] = Type::Tensor(DType::kInt32, beams ? Shape{batch, returned, length} : Shape{batch, length});
   if (types.size() > 1) types[1] = Type::Tensor(dtype, beams ? Shape{batch, returned} : Shape{batch, vocabulary});
-  if (types.size() > 2) types[2] = Type::Tensor(dtype, {*tokens, batch, std::max<int64_t>(width, 1), vocabulary});
+  if (types.size() > 2) types[2] = Type::Tensor(dtype, {tokens, batch, std::max<int64_t>(width, 1), vocabulary});
   if (types.size() > 4) types[4] = Type::Tensor(dtype, {batch});
   return types;
 }

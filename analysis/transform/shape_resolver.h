@@ -88,7 +88,15 @@ class ShapeResolver {
   // The body under attribute `name`.
   absl::StatusOr<Graph*> Subgraph(NodeId id, absl::string_view name);
   Types ResolveSequenceMap(NodeId id);
-  Types ResolveSearch(NodeId id);  // resolve_search.cc
+
+  // Searches (resolve_search.cc).
+  Types ResolveSearch(NodeId id);
+  // Resolves the encoder. How long its keys are: those that it hands to the decoder tell, else its hidden states.
+  absl::StatusOr<int64_t> EncodedLength(NodeId id, const Type& input, int64_t start);
+  absl::StatusOr<int64_t> SearchTokens(NodeId id, int64_t start);
+  // The body that takes the prompt: init_decoder, or a copy of the decoder that the node owns from now on; null where
+  // the encoder does it.
+  absl::StatusOr<Graph*> FirstDecoder(NodeId id);
   // The number of runs given by --trip-count for this node, or nullopt.
   std::optional<int64_t> GivenTrips(NodeId id);
   // Resolves a body whose formal inputs have types that leave dimensions open; `dim` supplies them.
