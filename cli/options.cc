@@ -105,7 +105,7 @@ void AddShapeOptions(CLI::App& command, AnalysisOptions& analysis) {
           [&](const std::vector<std::string>& texts) {
             for (const std::string& text : texts) analysis.shapes.trip_counts.insert(*ParseDimension(text));
           },
-          "How often a Loop runs, by the name of its node; repeatable")
+          "How often a Loop runs, or how many tokens a BeamSearch makes, by the name of its node; repeatable")
       ->check(ChecksWith(ParseDimension))
       ->allow_extra_args(false)
       ->option_text("NAME=N")
