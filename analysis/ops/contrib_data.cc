@@ -117,19 +117,18 @@ absl::Status LowerEmbedding(LowerContext& ctx) {
   return absl::OkStatus();
 }
 
-// Characters of words [B, words, characters], filters [F, 1, window, size], bias [F], a vector for each character
-// [V, size] -> [B, words, F]: the largest tanh of all windows of a word.
+// Characters of words [words, characters], filters [F, 1, window, size], bias [F], a vector for each character
+// [V, size] -> [words, F]: the largest tanh of all windows of a word.
 absl::StatusOr<std::vector<Type>> InferWordConvEmbedding(const OpContext& ctx) {
-  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 3, 3));
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 2, 2));
   RS_RETURN_IF_ERROR(ExpectRank(ctx, 1, 4, 4));
-  const Shape &words = ctx.InShape(0), &filters = ctx.InShape(1);
-  return First(ctx, Type::Tensor(ctx.InType(1).dtype, {words[0], words[1], filters[0]}));
+  return First(ctx, Type::Tensor(ctx.InType(1).dtype, {ctx.InShape(0)[0], ctx.InShape(1)[0]}));
 }
 
 absl::StatusOr<Kernel> WordConvEmbeddingKernel(const OpContext& ctx) {
   const Shape &words = ctx.InShape(0), &filters = ctx.InShape(1);
-  const int64_t windows = std::max<int64_t>(words[2] - filters[2] + 1, 0);
-  RS_ASSIGN_OR_RETURN(const int64_t positions, Times(ctx, "windows", {words[0], words[1], windows}));
+  const int64_t windows = std::max<int64_t>(words[1] - filters[2] + 1, 0);
+  RS_ASSIGN_OR_RETURN(const int64_t positions, Times(ctx, "windows", {words[0], windows}));
   RS_ASSIGN_OR_RETURN(const int64_t results, Times(ctx, "windows", {positions, filters[0]}));
   RS_ASSIGN_OR_RETURN(Kernel kernel, WholeProductKernel(ctx, positions, filters[0], filters[2] * filters[3]));
   kernel.extra_flops = kernel.extra_transcendentals = results;
@@ -296,6 +295,7 @@ void RegisterContribData(OpRegistry& registry) {
   constexpr absl::string_view kCompiled = "compiled for a device: what it computes is not in the file";
   const OpSemantics rows[] = {
       {.domain = kMicrosoft, .type = "Pad", .same_as = {"Pad", 13}},
+      {.domain = kMicrosoft, .type = "Range", .same_as = {"Range", 11}},
       {.domain = kMicrosoft, .type = "GatherND", .same_as = {"GatherND", 12}},
       {.domain = kMicrosoft, .type = "GridSample", .same_as = {"GridSample", 16}},
       Row("CropAndResize", 0, InferCropAndResize, CropAndResizeKernel),

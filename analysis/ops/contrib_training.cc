@@ -85,6 +85,17 @@ absl::StatusOr<std::vector<Type>> InferConcat(const OpContext& ctx) {
   return types;
 }
 
+// Two shapes -> the axes along which each is broadcast to the other: at most as many as the longer has.
+absl::StatusOr<std::vector<Type>> InferAxes(const OpContext& ctx) {
+  for (int i : {0, 1}) RS_RETURN_IF_ERROR(ExpectRank(ctx, i, 1, 1));
+  return std::vector<Type>(std::max(ctx.num_outputs(), 1), Type::Tensor(DType::kInt64, {kUnknownDim}));
+}
+
+absl::StatusOr<std::vector<Type>> AxesAtMost(const OpContext& ctx) {
+  const int64_t most = std::max(ctx.InElements(0), ctx.InElements(1));
+  return std::vector<Type>(std::max(ctx.num_outputs(), 1), Type::Tensor(DType::kInt64, {most}));
+}
+
 // A number, of all elements of all inputs.
 absl::StatusOr<std::vector<Type>> InferNumber(const OpContext& ctx) {
   RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 0));
@@ -204,6 +215,15 @@ void RegisterContribTraining(OpRegistry& registry) {
       {"Recv", 0, 0, InferLike<kFlag>, SweepKernel, kTraining},
       {"NcclAllReduce", 1, 0, InferInOrder<0>, SweepKernel, kTraining},
   };
+  registry.Add({.domain = kMicrosoft, .type = "ReduceSumTraining", .same_as = {"ReduceSum", 13}});
+  registry.Add({.domain = kMicrosoft, .type = "SplitTraining", .same_as = {"Split", 13}});
+  registry.Add({.domain = kMicrosoft,
+                .type = "BroadcastGradientArgs",
+                .flops = 1,
+                .infer = InferAxes,
+                .upper_bound = AxesAtMost,
+                .kernel = SweepKernel,
+                .not_differentiable = "its result is axes"});
   for (const Row& row : rows) {
     registry.Add({.domain = kMicrosoft,
                   .type = row.type,

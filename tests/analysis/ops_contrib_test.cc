@@ -110,9 +110,9 @@ TEST(ContribTest, ImagesWordsAndPadding) {
       {"com.microsoft.ConvTransposeWithDynamicPads <strides = [2,2]> (x, w, p)", "float[1,3,5,5] x",
        "float[3,4,3,3] w, int64[4] p = {1,1,1,1}", "float32[1, 4, 9, 9]", 2 * 25 * 3 * 4 * 9},
       {"com.microsoft.TorchEmbedding (w, i)", "int64[2,3] i", "float[10,4] w", "float32[2, 3, 4]"},
-      // 2 x 5 words of 7 characters have 5 windows of 3 each, 6 filters of 3 x 4.
-      {"com.microsoft.WordConvEmbedding (x, w, b, c)", "int32[2,5,7] x", "float[6,1,3,4] w, float[6] b, float[10,4] c",
-       "float32[2, 5, 6]", 2 * 50 * 6 * 12},
+      // 10 words of 7 characters have 5 windows of 3 each, 6 filters of 3 x 4.
+      {"com.microsoft.WordConvEmbedding (x, w, b, c)", "int32[10,7] x", "float[6,1,3,4] w, float[6] b, float[10,4] c",
+       "float32[10, 6]", 2 * 50 * 6 * 12},
       {"com.microsoft.MurmurHash3 <positive = 0> (x)", "int64[5] x", "float[1] b", "int32[5]", 0, 16 * 5},
       {"com.microsoft.RemovePadding (x, n)", "float[2,5,4] x, int32[2] n", "float[1] b",
        "float32[10, 4]|int32[2, 5]|int32[3]|int32[1]"},
