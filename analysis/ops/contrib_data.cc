@@ -55,12 +55,10 @@ absl::StatusOr<std::vector<Type>> InferPool(const OpContext& ctx) {
   return PoolTypes(ctx, First);
 }
 
-// X [N, C, ..], W [C, M, ..], pads, bias: pads that are not known are taken as none, which is the largest result.
-absl::StatusOr<std::vector<Type>> InferTransposedConv(const OpContext& ctx) {
+// X [N, C, ..], W [C, M, ..], pads, bias.
+absl::StatusOr<Type> TransposedConvType(const OpContext& ctx, absl::Span<const int64_t> pads) {
   RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 3));
   RS_RETURN_IF_ERROR(ExpectRank(ctx, 1, ctx.InType(0).rank(), ctx.InType(0).rank()));
-  const auto pads = IntegerList(ctx, 2, "pads");
-  const bool open = ctx.HasInput(2) && !pads;
   const Shape &x = ctx.InShape(0), &w = ctx.InShape(1);
   const auto strides = ctx.attributes().Ints("strides"), dilations = ctx.attributes().Ints("dilations"),
              extra = ctx.attributes().Ints("output_padding");
@@ -69,22 +67,23 @@ absl::StatusOr<std::vector<Type>> InferTransposedConv(const OpContext& ctx) {
   for (size_t d = 0; d < spatial; ++d) {
     const int64_t stride = d < strides.size() ? strides[d] : 1, dilation = d < dilations.size() ? dilations[d] : 1;
     int64_t extent = stride * (x[d + 2] - 1) + (w[d + 2] - 1) * dilation + 1 + (d < extra.size() ? extra[d] : 0);
-    if (pads && pads->size() == 2 * spatial) extent -= (*pads)[d] + (*pads)[d + spatial];
+    if (pads.size() == 2 * spatial) extent -= pads[d] + pads[d + spatial];
     if (extent < 0) return ctx.Error(absl::StrCat("pads leave ", extent, " positions along dimension ", d + 2));
-    y.push_back(open ? kUnknownDim : extent);
+    y.push_back(extent);
   }
-  return First(ctx, Type::Tensor(ctx.InType(0).dtype, std::move(y)));
+  return Type::Tensor(ctx.InType(0).dtype, std::move(y));
 }
 
+absl::StatusOr<std::vector<Type>> InferTransposedConv(const OpContext& ctx) {
+  const auto pads = IntegerList(ctx, 2, "pads");
+  RS_ASSIGN_OR_RETURN(Type type, TransposedConvType(ctx, pads.value_or(std::vector<int64_t>())));
+  if (ctx.HasInput(2) && !pads) std::fill(type.shape.begin() + 2, type.shape.end(), kUnknownDim);
+  return First(ctx, std::move(type));
+}
+
+// Without pads, which is the largest result.
 absl::StatusOr<std::vector<Type>> TransposedConvAtMost(const OpContext& ctx) {
-  const Shape &x = ctx.InShape(0), &w = ctx.InShape(1);
-  const auto strides = ctx.attributes().Ints("strides"), dilations = ctx.attributes().Ints("dilations"),
-             extra = ctx.attributes().Ints("output_padding");
-  Type type = ctx.OutType(0);
-  for (size_t d = 0; d + 2 < type.shape.size(); ++d) {
-    const int64_t stride = d < strides.size() ? strides[d] : 1, dilation = d < dilations.size() ? dilations[d] : 1;
-    type.shape[d + 2] = stride * (x[d + 2] - 1) + (w[d + 2] - 1) * dilation + 1 + (d < extra.size() ? extra[d] : 0);
-  }
+  RS_ASSIGN_OR_RETURN(Type type, TransposedConvType(ctx, {}));
   return First(ctx, std::move(type));
 }
 
