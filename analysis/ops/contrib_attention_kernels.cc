@@ -22,8 +22,6 @@
 namespace reusescope {
 namespace {
 
-constexpr absl::string_view kInferenceOnly = "a kernel of inference; no rule for its gradient yet";
-
 // A point is one query row and head against one key: head_size MACs for the score, as many for the sum; softmax 4
 // FLOPs and 2 transcendentals, as elsewhere. There are `points` of them, multiplied.
 Kernel PairsKernel(const OpContext& ctx, std::initializer_list<int64_t> points, int64_t head_size) {
@@ -320,23 +318,15 @@ absl::StatusOr<Kernel> PagedAttentionKernel(const OpContext& ctx) {
   return FusedAttentionKernel(ctx, ctx.OutShape(0)[0], Heads(ctx), *keys, ctx.OutShape(0)[1]);
 }
 
-OpSemantics Unprojected(absl::string_view type, InferFn infer, KernelFn kernel) {
-  return {.domain = kMicrosoft, .type = type, .infer = infer, .kernel = kernel, .not_differentiable = kInferenceOnly};
-}
-
 absl::string_view SharedBufferAtMost(const OpContext& ctx) {
   const bool shared = ctx.attributes().Int("past_present_share_buffer", 0) != 0;
   return shared ? "the whole buffer of past keys is attended, as lengths are data" : "";
 }
 
 OpSemantics Fused(absl::string_view type, InferFn infer, KernelFn kernel, ReasonFn at_most = nullptr) {
-  return {.domain = kMicrosoft,
-          .type = type,
-          .infer = infer,
-          .kernel = kernel,
-          .at_most = at_most,
-          .not_differentiable = kInferenceOnly,
-          .contraction = true};
+  OpSemantics row = ContribProduct(type, infer, kernel, kInferenceOnly);
+  row.at_most = at_most;
+  return row;
 }
 
 }  // namespace
@@ -370,7 +360,11 @@ void RegisterFusedAttention(OpRegistry& registry) {
       Fused("DecoderAttention", InferDecoderAttention, DecoderAttentionKernel),
       Fused("DecoderMaskedSelfAttention", InferMaskedSelf, MaskedSelfKernel, SharedBufferAtMost),
       Fused("GatedRelativePositionBias", InferGatedPositionBias, GatedPositionBiasKernel),
-      Unprojected("RelativePositionBias", InferPositionBias, PositionBiasKernel),
+      {.domain = kMicrosoft,
+       .type = "RelativePositionBias",
+       .infer = InferPositionBias,
+       .kernel = PositionBiasKernel,
+       .not_differentiable = kInferenceOnly},
   };
   for (const OpSemantics& row : rows) registry.Add(row);
 }

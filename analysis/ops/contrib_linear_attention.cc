@@ -19,8 +19,6 @@
 namespace reusescope {
 namespace {
 
-constexpr absl::string_view kInferenceOnly = "a kernel of inference; no rule for its gradient yet";
-
 // A state, behind a leading axis of `state_window` of them where that is not 0.
 Type StateType(const OpContext& ctx, DType dtype, Shape shape) {
   const int64_t window = ctx.attributes().Int("state_window", 0);
@@ -222,30 +220,17 @@ absl::Status LowerGemmaRotary(LowerContext& ctx) {
   return absl::OkStatus();
 }
 
-OpSemantics Composite(absl::string_view type, InferFn infer, LowerFn lower) {
-  return {.domain = kMicrosoft, .type = type, .infer = infer, .lower = lower};
-}
-
-OpSemantics Recurrent(absl::string_view type, InferFn infer, KernelFn kernel) {
-  return {.domain = kMicrosoft,
-          .type = type,
-          .infer = infer,
-          .kernel = kernel,
-          .not_differentiable = kInferenceOnly,
-          .contraction = true};
-}
-
 }  // namespace
 
 void RegisterContribLinearAttention(OpRegistry& registry) {
   const OpSemantics rows[] = {
-      Recurrent("LinearAttention", InferLinearAttention, LinearAttentionKernel),
-      Recurrent("CausalConvWithState", InferCausalConv, CausalConvKernel),
-      Recurrent("AttnLSTM", InferAttnLstm, AttnLstmKernel),
-      Composite("LinearAttentionGate", InferLike, LowerLinearGate),
-      Composite("GatedAdd", InferFirstLikeInput, LowerGatedAdd),
-      Composite("GatedRMSNorm", InferFirstLikeInput, LowerGatedNorm),
-      Composite("GemmaRotaryEmbedding", InferGemmaRotary, LowerGemmaRotary),
+      ContribProduct("LinearAttention", InferLinearAttention, LinearAttentionKernel, kInferenceOnly),
+      ContribProduct("CausalConvWithState", InferCausalConv, CausalConvKernel, kInferenceOnly),
+      ContribProduct("AttnLSTM", InferAttnLstm, AttnLstmKernel, kInferenceOnly),
+      ContribComposite("LinearAttentionGate", InferLike, LowerLinearGate),
+      ContribComposite("GatedAdd", InferFirstLikeInput, LowerGatedAdd),
+      ContribComposite("GatedRMSNorm", InferFirstLikeInput, LowerGatedNorm),
+      ContribComposite("GemmaRotaryEmbedding", InferGemmaRotary, LowerGemmaRotary),
       // Every pair (a, b) becomes (a cos - b sin, a sin + b cos), the angles of three positions looked up.
       {.domain = kMicrosoft,
        .type = "MRotaryEmbedding",

@@ -24,7 +24,6 @@
 namespace reusescope {
 namespace {
 
-constexpr absl::string_view kInferenceOnly = "a kernel of inference; no rule for its gradient yet";
 constexpr absl::string_view kIntegers = "its operands are integers";
 
 // Rows of a [.., k] times [n, k], of which each weight is dequantized.
@@ -215,34 +214,25 @@ absl::StatusOr<Kernel> QOrderedLongformerKernel(const OpContext& ctx) {
   return ProjectedAttentionKernel(ctx, {.tokens = x[0] * x[1], .keys = WindowOf(ctx), .width = x[2]}, macs);
 }
 
-OpSemantics Row(absl::string_view type, InferFn infer, KernelFn kernel, absl::string_view reason) {
-  return {.domain = kMicrosoft,
-          .type = type,
-          .infer = infer,
-          .kernel = kernel,
-          .not_differentiable = reason,
-          .contraction = true};
-}
-
 }  // namespace
 
 void RegisterContribPacked(OpRegistry& registry) {
   const OpSemantics rows[] = {
-      Row("MatMulFpQ4", InferFpQ4, FpQ4Kernel, kInferenceOnly),
-      Row("MatMulBlockQuantizedFp4Weight", InferBlockQuantized<2>, BlockQuantizedKernel<2>, kInferenceOnly),
-      Row("MatMulBlockQuantizedFp8Weight", InferBlockQuantized<1>, BlockQuantizedKernel<1>, kInferenceOnly),
-      Row("MatMulNBitsMlp", InferFusedNBits, FusedNBitsKernel, kInferenceOnly),
-      Row("MatMulNBitsQkv", InferFusedNBits, FusedNBitsKernel, kInferenceOnly),
-      Row("GemmFloat8", InferGemmFloat8, GemmFloat8Kernel, kInferenceOnly),
-      Row("QLinearConv", InferQLinearConv, QLinearConvKernel, kIntegers),
+      ContribProduct("MatMulFpQ4", InferFpQ4, FpQ4Kernel, kInferenceOnly),
+      ContribProduct("MatMulBlockQuantizedFp4Weight", InferBlockQuantized<2>, BlockQuantizedKernel<2>, kInferenceOnly),
+      ContribProduct("MatMulBlockQuantizedFp8Weight", InferBlockQuantized<1>, BlockQuantizedKernel<1>, kInferenceOnly),
+      ContribProduct("MatMulNBitsMlp", InferFusedNBits, FusedNBitsKernel, kInferenceOnly),
+      ContribProduct("MatMulNBitsQkv", InferFusedNBits, FusedNBitsKernel, kInferenceOnly),
+      ContribProduct("GemmFloat8", InferGemmFloat8, GemmFloat8Kernel, kInferenceOnly),
+      ContribProduct("QLinearConv", InferQLinearConv, QLinearConvKernel, kIntegers),
       {.domain = kInternalNhwc,
        .type = "QLinearConv",
        .infer = InferQLinearConv,
        .kernel = QLinearConvKernel,
        .not_differentiable = kIntegers,
        .contraction = true},
-      Row("QOrderedAttention", InferQOrderedAttention, QOrderedAttentionKernel, kIntegers),
-      Row("QOrderedLongformerAttention", InferFirstLikeInput, QOrderedLongformerKernel, kIntegers),
+      ContribProduct("QOrderedAttention", InferQOrderedAttention, QOrderedAttentionKernel, kIntegers),
+      ContribProduct("QOrderedLongformerAttention", InferFirstLikeInput, QOrderedLongformerKernel, kIntegers),
       {.domain = kMicrosoft,
        .type = "QuantizeBFP",
        .flops = kQuantizeFlops,

@@ -21,7 +21,6 @@ namespace reusescope {
 namespace {
 
 constexpr absl::string_view kIntegers = "its operands are integers";
-constexpr absl::string_view kInferenceOnly = "a kernel of inference; no rule for its gradient yet";
 
 // ---- Elementwise.
 
@@ -289,15 +288,6 @@ OpSemantics Sweep(absl::string_view type, int64_t flops, int64_t transcendentals
   return row;
 }
 
-OpSemantics Product(absl::string_view type, InferFn infer, KernelFn kernel, absl::string_view reason = kIntegers) {
-  return {.domain = kMicrosoft,
-          .type = type,
-          .infer = infer,
-          .kernel = kernel,
-          .not_differentiable = reason,
-          .contraction = true};
-}
-
 void RegisterElementwiseForms(OpRegistry& registry) {
   constexpr int64_t kThere = kDequantizeFlops, kBack = kQuantizeFlops;
   const OpSemantics rows[] = {
@@ -332,16 +322,17 @@ void RegisterContribQuantization(OpRegistry& registry) {
        .infer = InferQLinearAveragePool,
        .kernel = QLinearAveragePoolKernel,
        .not_differentiable = kIntegers},
-      Product("QGemm", InferQGemm, QGemmKernel),
-      QuantizingOperands(Product("DynamicQuantizeMatMul", InferProduct<1, 0>, ProductKernel<1>)),
-      Product("MatMulIntegerToFloat", InferProduct<1, 2>, ProductKernel<1>),
-      Product("MatMulInteger16", InferProduct<1, -1>, ProductKernel<1>),
-      Product("QOrderedMatMul", InferProduct<2, 0>, ProductKernel<2>),
-      Product("MatMulNBits", InferPackedProduct, PackedProductKernel, kInferenceOnly),
-      Product("MatMulBnb4", InferPackedProduct, PackedProductKernel, kInferenceOnly),
-      Product("MoE", InferFirstLikeInput, MoeKernel, kInferenceOnly),
-      Product("QMoE", InferFirstLikeInput, MoeKernel, kInferenceOnly),
-      QuantizingOperands(Product("DynamicQuantizeLSTM", InferQuantizedLstm, QuantizedLstmKernel, kInferenceOnly)),
+      ContribProduct("QGemm", InferQGemm, QGemmKernel, kIntegers),
+      QuantizingOperands(ContribProduct("DynamicQuantizeMatMul", InferProduct<1, 0>, ProductKernel<1>, kIntegers)),
+      ContribProduct("MatMulIntegerToFloat", InferProduct<1, 2>, ProductKernel<1>, kIntegers),
+      ContribProduct("MatMulInteger16", InferProduct<1, -1>, ProductKernel<1>, kIntegers),
+      ContribProduct("QOrderedMatMul", InferProduct<2, 0>, ProductKernel<2>, kIntegers),
+      ContribProduct("MatMulNBits", InferPackedProduct, PackedProductKernel, kInferenceOnly),
+      ContribProduct("MatMulBnb4", InferPackedProduct, PackedProductKernel, kInferenceOnly),
+      ContribProduct("MoE", InferFirstLikeInput, MoeKernel, kInferenceOnly),
+      ContribProduct("QMoE", InferFirstLikeInput, MoeKernel, kInferenceOnly),
+      QuantizingOperands(
+          ContribProduct("DynamicQuantizeLSTM", InferQuantizedLstm, QuantizedLstmKernel, kInferenceOnly)),
       {.domain = kMicrosoft,
        .type = "GatherBlockQuantized",
        .flops = kDequantizeFlops,

@@ -16,6 +16,22 @@ inline constexpr absl::string_view kMicrosoft = "com.microsoft";
 inline constexpr absl::string_view kNchwc = "com.microsoft.nchwc";
 inline constexpr absl::string_view kInternalNhwc = "com.ms.internal.nhwc";
 
+inline constexpr absl::string_view kInferenceOnly = "a kernel of inference; no rule for its gradient yet";
+
+// Rows of com.microsoft: one that is taken apart, and one whose kernel is a contraction, with the reason why it has no
+// gradient.
+inline OpSemantics ContribComposite(absl::string_view type, InferFn infer, LowerFn lower) {
+  return {.domain = kMicrosoft, .type = type, .infer = infer, .lower = lower};
+}
+inline OpSemantics ContribProduct(absl::string_view type, InferFn infer, KernelFn kernel, absl::string_view reason) {
+  return {.domain = kMicrosoft,
+          .type = type,
+          .infer = infer,
+          .kernel = kernel,
+          .not_differentiable = reason,
+          .contraction = true};
+}
+
 // Input i is there, a tensor of known shape, of `least` to `most` dimensions.
 absl::Status ExpectRank(const OpContext& ctx, int i, int least, int most = 64);
 
