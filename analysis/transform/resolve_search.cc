@@ -4,7 +4,7 @@
 // [rows, length], masks [rows, past + length], past keys and values [.., past, size], of an encoder's [.., E, size].
 // The encoder runs once. The prompt is taken by an encoder that makes scores, else by init_decoder, else by a copy of
 // the decoder. Then the decoder takes one token at a time, with the past of its middle run, whose work is the mean of
-// all of them as it grows evenly.
+// all of them as it grows evenly (the run before the middle where there are two).
 //
 // How many tokens: what --trip-count says, else max_length less the prompt, which is an upper bound, as a search ends
 // early where every sequence has ended; else, where shapes are assumed, 1.
