@@ -98,7 +98,7 @@ OpLine LineOf(const OpSemantics& op) {
   return {.type = QualifiedType(op),
           .since = op.since_version,
           .shapes = ShapeSource(op),
-          .cost = CostRule(op),
+          .cost = absl::StrCat(CostRule(op), op.at_most != nullptr ? ", at most" : ""),
           .gradient = GradientRule(op),
           .relies_on = op.evaluate != nullptr ? "values of small operands" : "types alone",
           .stash = op.eager_saves != nullptr ? "saves" : "-",
