@@ -66,9 +66,16 @@ absl::StatusOr<Type> TransposedConvType(const OpContext& ctx, absl::Span<const i
   Shape y = {x[0], w[1] * std::max<int64_t>(ctx.attributes().Int("group", 1), 1)};
   for (size_t d = 0; d < spatial; ++d) {
     const int64_t stride = d < strides.size() ? strides[d] : 1, dilation = d < dilations.size() ? dilations[d] : 1;
-    int64_t extent = stride * (x[d + 2] - 1) + (w[d + 2] - 1) * dilation + 1 + (d < extra.size() ? extra[d] : 0);
-    if (pads.size() == 2 * spatial) extent -= pads[d] + pads[d + spatial];
-    if (extent < 0) return ctx.Error(absl::StrCat("pads leave ", extent, " positions along dimension ", d + 2));
+    RS_ASSIGN_OR_RETURN(const int64_t reach, Times(ctx, "positions", {stride, x[d + 2] - 1}));
+    RS_ASSIGN_OR_RETURN(const int64_t window, Times(ctx, "positions", {dilation, w[d + 2] - 1}));
+    RS_ASSIGN_OR_RETURN(int64_t extent, Sum(ctx, reach, window));
+    RS_ASSIGN_OR_RETURN(extent,
+                        Sum(ctx, extent, 1 + (d < extra.size() ? std::clamp<int64_t>(extra[d], 0, stride) : 0)));
+    for (size_t side : {d, d + spatial}) {
+      if (pads.size() != 2 * spatial) continue;
+      if (pads[side] < 0) return ctx.Error(absl::StrCat("found pad ", pads[side], ", expected none below 0"));
+      extent -= std::min(pads[side], extent);
+    }
     y.push_back(extent);
   }
   return Type::Tensor(ctx.InType(0).dtype, std::move(y));

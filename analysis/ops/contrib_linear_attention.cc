@@ -36,7 +36,9 @@ absl::StatusOr<LinearShape> LinearShapeOf(const OpContext& ctx) {
   for (int i : {0, 1, 2}) RS_RETURN_IF_ERROR(ExpectRank(ctx, i, 3, 3));
   const int64_t q_heads = Heads(ctx, "q_num_heads"), heads = Heads(ctx, "kv_num_heads");
   const int64_t query = ctx.InShape(0)[2], key = ctx.InShape(1)[2], value = ctx.InShape(2)[2];
-  if (query % q_heads != 0 || key % heads != 0 || value % heads != 0) {
+  constexpr int64_t kMostHeads = int64_t{1} << 31;
+  const bool sane = q_heads <= kMostHeads && heads <= kMostHeads;
+  if (!sane || query % q_heads != 0 || key % heads != 0 || value % heads != 0) {
     return ctx.Error(absl::StrCat("query is ", TypeString(ctx.InType(0)), ", key ", TypeString(ctx.InType(1)),
                                   " and value ", TypeString(ctx.InType(2)), ", expected [B, T, heads] of ", q_heads,
                                   " and ", heads, " heads"));

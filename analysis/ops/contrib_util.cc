@@ -1,6 +1,7 @@
 #include "analysis/ops/contrib_util.h"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 
 #include "absl/strings/ascii.h"
@@ -143,7 +144,25 @@ Shape ChannelsLast(const Shape& image) {
   return shape;
 }
 
+namespace {
+
+// That arithmetic on windows cannot overflow: no attribute of one is beyond 31 bits, no window and step below 1.
+absl::Status CheckWindow(const OpContext& ctx) {
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+  for (absl::string_view name : {"kernel_shape", "strides", "dilations", "pads"}) {
+    for (int64_t value : ctx.attributes().Ints(name)) {
+      if (value >= (name == "pads" ? -kMost : 1) && value <= kMost) continue;
+      return ctx.Error(absl::StrCat("found ", value, " in ", name, ", expected ",
+                                    name == "pads" ? "a number of 31 bits" : "a positive number of 31 bits"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::StatusOr<Shape> ConvolvedShape(const OpContext& ctx, const Shape& x, const Shape& w) {
+  RS_RETURN_IF_ERROR(CheckWindow(ctx));
   Shape y = {x[0], w[0]};
   const auto strides = ctx.attributes().Ints("strides"), dilations = ctx.attributes().Ints("dilations"),
              pads = ctx.attributes().Ints("pads");
@@ -163,6 +182,7 @@ absl::StatusOr<Shape> ConvolvedShape(const OpContext& ctx, const Shape& x, const
 }
 
 absl::StatusOr<std::vector<Type>> PoolTypes(const OpContext& ctx, size_t first) {
+  RS_RETURN_IF_ERROR(CheckWindow(ctx));
   RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 3));
   const auto window = ctx.attributes().Ints("kernel_shape"), strides = ctx.attributes().Ints("strides"),
              pads = ctx.attributes().Ints("pads"), dilations = ctx.attributes().Ints("dilations");

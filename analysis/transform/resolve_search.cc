@@ -10,6 +10,7 @@
 // early where every sequence has ended; else, where shapes are assumed, 1.
 
 #include <algorithm>
+#include <limits>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -90,11 +91,12 @@ absl::StatusOr<int64_t> ShapeResolver::EncodedLength(NodeId id, const Type& inpu
 }
 
 absl::StatusOr<int64_t> ShapeResolver::SearchTokens(NodeId id, int64_t start) {
-  if (const auto given = GivenTrips(id)) return *given;
+  constexpr int64_t kMostTokens = std::numeric_limits<int32_t>::max();  // max_length is an int32
+  if (const auto given = GivenTrips(id)) return std::clamp<int64_t>(*given, 0, kMostTokens);
   const Node& node = graph_.node(id);
   const std::string name = absl::StrCat("'", node.name, "' (", OpKeyString(node.op), ")");
   if (const auto longest = Scalar(graph_, node, 1)) {
-    const int64_t tokens = std::max<int64_t>(*longest - start, 0);
+    const int64_t tokens = std::max<int64_t>(std::min(*longest, kMostTokens) - start, 0);
     state_.counted.push_back(absl::StrCat(name, ", it makes ", tokens, " tokens"));
     return tokens;
   }
@@ -153,7 +155,7 @@ ShapeResolver::Types ShapeResolver::ResolveSearch(NodeId id) {
   RS_ASSIGN_OR_RETURN(const std::vector<Type> scores, ResolveFormal(id, *decoder, dim));
   graph_.node(id).attributes.Set(kTripCountAttribute, rest);
 
-  const int64_t length = Scalar(graph_, node, 1).value_or(start + tokens);
+  const int64_t length = std::max<int64_t>(Scalar(graph_, node, 1).value_or(start + tokens), 0);
   const int64_t vocabulary = scores.empty() || scores[0].rank() < 1 ? 1 : scores[0].shape.back();
   const DType dtype = scores.empty() ? DType::kFloat32 : scores[0].dtype;
   std::vector<Type> types(node.outputs.size());
