@@ -10,6 +10,7 @@
 // Source: ONNX Runtime's docs/ContribOperators.md.
 
 #include <algorithm>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "analysis/ir/status_util.h"
@@ -69,8 +70,10 @@ absl::StatusOr<Type> TransposedConvType(const OpContext& ctx, absl::Span<const i
     RS_ASSIGN_OR_RETURN(const int64_t reach, Times(ctx, "positions", {stride, x[d + 2] - 1}));
     RS_ASSIGN_OR_RETURN(const int64_t window, Times(ctx, "positions", {dilation, w[d + 2] - 1}));
     RS_ASSIGN_OR_RETURN(int64_t extent, Sum(ctx, reach, window));
-    RS_ASSIGN_OR_RETURN(extent,
-                        Sum(ctx, extent, 1 + (d < extra.size() ? std::clamp<int64_t>(extra[d], 0, stride) : 0)));
+    RS_ASSIGN_OR_RETURN(
+        extent,
+        Sum(ctx, extent,
+            1 + (d < extra.size() ? std::clamp<int64_t>(extra[d], 0, std::numeric_limits<int32_t>::max()) : 0)));
     for (size_t side : {d, d + spatial}) {
       if (pads.size() != 2 * spatial) continue;
       if (pads[side] < 0) return ctx.Error(absl::StrCat("found pad ", pads[side], ", expected none below 0"));

@@ -171,7 +171,8 @@ absl::StatusOr<Shape> ConvolvedShape(const OpContext& ctx, const Shape& x, const
   for (size_t d = 0; d < spatial; ++d) {
     const int64_t stride = d < strides.size() ? strides[d] : 1, dilation = d < dilations.size() ? dilations[d] : 1;
     const int64_t pad = pads.size() == 2 * spatial ? pads[d] + pads[d + spatial] : 0;
-    const int64_t room = x[d + 2] + pad - (w[d + 2] - 1) * dilation - 1;
+    RS_ASSIGN_OR_RETURN(const int64_t reach, Times(ctx, "positions", {w[d + 2] - 1, dilation}));
+    const int64_t room = x[d + 2] + pad - reach - 1;
     const bool same = auto_pad == "SAME_UPPER" || auto_pad == "SAME_LOWER";
     if (stride < 1 || (!same && room < 0)) {
       return ctx.Error(absl::StrCat("window ", ShapeString(w), " does not fit into ", ShapeString(x)));
