@@ -46,6 +46,8 @@ absl::StatusOr<DeclaredType> Wrapped(Type::Form form, const onnx::TypeProto& ele
   absl::StatusOr<DeclaredType> declared = ConvertType(element);
   if (!declared.ok()) return declared;
   const Type::Form inner = declared->type.form;
+  if (form == Type::Form::kOptional && inner == Type::Form::kSequence)
+    return declared;  // a list that may be absent is taken as the list
   if (inner != Type::Form::kTensor && inner != Type::Form::kSparseTensor) return OfForm(form);
   declared->type.form = form;
   return declared;

@@ -24,6 +24,11 @@ Kernel UnknownKernel(const OpContext& ctx) {
   return kernel;
 }
 
+bool HasArithmetic(const Kernel& kernel) {
+  return kernel.macs_per_point != 0 || kernel.flops_per_point != 0 || kernel.transcendentals_per_point != 0 ||
+         kernel.extra_flops != 0 || kernel.extra_transcendentals != 0;
+}
+
 // factor * points + extra, checked.
 absl::Status AddCount(int64_t factor, int64_t points, int64_t extra, int64_t& total) {
   const auto product = CheckedMultiply(factor, points);
@@ -140,7 +145,8 @@ class CostBuilder {
 
   absl::Status AddKernel(NodeId id) {
     RS_ASSIGN_OR_RETURN(const Kernel kernel, KernelOf(id));
-    if (kernel.known && kernel.accesses.empty()) return absl::OkStatus();  // known before the step starts
+    // Known before the step starts. What works on lists of unknown length alone still works.
+    if (kernel.known && kernel.accesses.empty() && !HasArithmetic(kernel)) return absl::OkStatus();
     RS_ASSIGN_OR_RETURN(const int64_t points, Points(kernel));
     const Node& node = graph_.node(id);
     KernelCost cost{.node = id, .phase = node.phase, .known = kernel.known, .contraction = kernel.contraction};

@@ -191,6 +191,10 @@ absl::StatusOr<Kernel> GemmKernel(const OpContext& ctx) {
   }
   const bool trans_a = ctx.attributes().Int("transA", 0) != 0;
   const bool trans_b = ctx.attributes().Int("transB", 0) != 0;
+  if (a[trans_a ? 0 : 1] != b[trans_b ? 1 : 0]) {  // ONNX's rule does not look
+    return ctx.Error(absl::StrCat("operands are ", ShapeString(a), trans_a ? " transposed" : "", " and ",
+                                  ShapeString(b), trans_b ? " transposed" : "", ", expected equal inner dimensions"));
+  }
   Kernel kernel{.contraction = true, .macs_per_point = 1};
   const int m = AddLoop(kernel, 'm', a[trans_a ? 1 : 0]);
   const int n = AddLoop(kernel, 'n', b[trans_b ? 0 : 1]);

@@ -57,6 +57,23 @@ absl::Status AddNode(const Graph& graph, NodeId id, BodyWork& work) {
   return AddKernel(kernel, work);
 }
 
+// Lists of known length whose elements have one known shape; what is known of others is nothing.
+void AddSequences(const OpContext& ctx, Kernel& kernel) {
+  const auto add = [&](const Value& value, bool is_output, int slot) {
+    const Type& type = value.type;
+    if (type.form != Type::Form::kSequence || type.length <= 0 || !type.has_shape || !IsFullyKnown(type.shape)) return;
+    Access access = is_output ? WholeOutput(ctx, slot) : WholeInput(ctx, slot);
+    access.elements = CheckedMultiply(access.elements, type.length).value_or(access.elements);
+    kernel.accesses.push_back(std::move(access));
+  };
+  for (int i = 0; i < ctx.num_inputs(); ++i) {
+    if (ctx.HasInput(i)) add(ctx.Input(i), false, i);
+  }
+  for (int j = 0; j < ctx.num_outputs(); ++j) {
+    if (ctx.HasOutput(j)) add(ctx.Output(j), true, j);
+  }
+}
+
 absl::StatusOr<Kernel> BodyKernel(const OpContext& ctx) {
   const Attribute* attribute = ctx.attributes().Find("body");
   const auto* body = attribute == nullptr ? nullptr : std::get_if<SubgraphRef>(attribute);
@@ -68,6 +85,7 @@ absl::StatusOr<Kernel> BodyKernel(const OpContext& ctx) {
   AddWholeInputs(ctx, kernel);
   AddCaptures(ctx, kernel);
   AddWholeOutputs(ctx, kernel);
+  AddSequences(ctx, kernel);
   return kernel;
 }
 

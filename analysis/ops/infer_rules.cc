@@ -176,6 +176,46 @@ absl::StatusOr<std::vector<Type>> InferConv(const OpContext& ctx) {
   return One(std::move(y));
 }
 
+namespace {
+
+// Positions of a window of `reach` elements over `in`.
+int64_t PoolPositions(int64_t in, int64_t reach, int64_t stride, int64_t begin, int64_t end, bool ceil) {
+  const int64_t room = in + begin + end - reach;
+  if (room < 0) return 0;
+  const int64_t positions = (room + (ceil ? stride - 1 : 0)) / stride + 1;
+  return ceil && (positions - 1) * stride >= in + begin ? positions - 1 : positions;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<Type>> InferPool(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(ExpectTensors(ctx, 1));
+  Type y = ctx.InType(0);
+  if (y.rank() < 3) return ctx.Error(absl::StrCat("input 0 is ", TypeString(y), ", expected at least 3 dimensions"));
+  const size_t spatial = y.shape.size() - 2;
+  if (!ctx.attributes().Has("kernel_shape")) return ctx.Error("attribute 'kernel_shape' is missing, expected it");
+  RS_ASSIGN_OR_RETURN(const std::vector<int64_t> window, Spatial(ctx, "kernel_shape", spatial, 1, 1));
+  RS_ASSIGN_OR_RETURN(const std::vector<int64_t> strides, Spatial(ctx, "strides", spatial, 1, 1));
+  RS_ASSIGN_OR_RETURN(const std::vector<int64_t> dilations, Spatial(ctx, "dilations", spatial, 1, 1));
+  RS_ASSIGN_OR_RETURN(const std::vector<int64_t> pads, Spatial(ctx, "pads", 2 * spatial, 0, 0));
+  const absl::string_view auto_pad = ctx.attributes().String("auto_pad", "NOTSET");
+  const bool same = !ctx.attributes().Has("pads") && (auto_pad == "SAME_UPPER" || auto_pad == "SAME_LOWER");
+  const bool ceil = ctx.attributes().Int("ceil_mode", 0) != 0;
+  for (size_t d = 0; d < spatial; ++d) {
+    int64_t& extent = y.shape[2 + d];
+    if (extent == kUnknownDim) continue;
+    const auto reach = CheckedMultiply(window[d] - 1, dilations[d]);
+    if (!reach || extent > std::numeric_limits<int64_t>::max() / 2) {
+      return absl::OutOfRangeError(ctx.Error("positions of the window exceed int64").message());
+    }
+    extent = same ? (extent + strides[d] - 1) / strides[d]
+                  : PoolPositions(extent, *reach + 1, strides[d], pads[d], pads[spatial + d], ceil);
+  }
+  std::vector<Type> outputs(ctx.num_outputs(), y);
+  if (outputs.size() > 1) outputs[1].dtype = DType::kInt64;
+  return outputs;
+}
+
 absl::StatusOr<std::vector<Type>> InferRange(const OpContext& ctx) {
   const int operands = ctx.HasInput(2) ? 3 : 2;  // com.microsoft's may do without a step, which is 1 then
   RS_RETURN_IF_ERROR(ExpectTensors(ctx, operands));
@@ -275,6 +315,13 @@ absl::StatusOr<std::vector<Type>> InferMaxUnpool(const OpContext& ctx) {
 absl::StatusOr<std::vector<Type>> InferLikeInput(const OpContext& ctx) {
   if (!ctx.HasInput(0)) return ctx.Error("input 0 is missing, expected a value");
   return One(ctx.InType(0));
+}
+
+absl::StatusOr<std::vector<Type>> InferOptionalGetElement(const OpContext& ctx) {
+  if (!ctx.HasInput(0)) return ctx.Error("input 0 is omitted, expected a value");
+  Type type = ctx.InType(0);
+  if (type.form == Type::Form::kOptional) type.form = Type::Form::kTensor;
+  return One(std::move(type));
 }
 
 absl::StatusOr<std::vector<Type>> InferDropout(const OpContext& ctx) {

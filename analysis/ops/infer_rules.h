@@ -21,6 +21,11 @@ absl::StatusOr<std::vector<Type>> InferEinsum(const OpContext& ctx);
 // Checks what ONNX's rule does not: that weight and bias have the channels that input and `group` ask for.
 absl::StatusOr<std::vector<Type>> InferConv(const OpContext& ctx);
 
+// Every version: ONNX's rule before opset 19 counts windows of `ceil_mode` that begin in the padding behind the image,
+// which PyTorch and runtimes leave out. Output 1, the indices, is like output 0. A window larger than the image has no
+// position.
+absl::StatusOr<std::vector<Type>> InferPool(const OpContext& ctx);
+
 // One element of rank 0 or 1 for each operand, as runtimes take it; ONNX's rule wants rank 0, which bodies of its own
 // functions do not keep to. The length is known where the operands are.
 absl::StatusOr<std::vector<Type>> InferRange(const OpContext& ctx);
@@ -33,6 +38,9 @@ absl::StatusOr<std::vector<Type>> InferMaxUnpool(const OpContext& ctx);
 
 // One output, and it is whatever the first input is, lengths of sequences included.
 absl::StatusOr<std::vector<Type>> InferLikeInput(const OpContext& ctx);
+
+// What an optional holds; a list that may be absent is a list.
+absl::StatusOr<std::vector<Type>> InferOptionalGetElement(const OpContext& ctx);
 
 // Every version; the mask is boolean since opset 10, of the data's type before.
 absl::StatusOr<std::vector<Type>> InferDropout(const OpContext& ctx);

@@ -9,6 +9,7 @@
 #include "analysis/ops/contraction.h"
 #include "analysis/ops/contrib_util.h"
 #include "analysis/ops/gradient_context.h"
+#include "analysis/ops/infer_rules.h"
 #include "analysis/ops/kernels.h"
 #include "analysis/ops/nest.h"
 #include "analysis/ops/upper_bounds.h"
@@ -302,7 +303,10 @@ void RegisterMisc(OpRegistry& registry) {
        .not_differentiable = "reads bits, not numbers",
        .aliasing = Aliasing::kView},
       {.type = "Optional", .kernel = NoKernel, .not_differentiable = "wraps a value"},
-      {.type = "OptionalGetElement", .kernel = NoKernel, .not_differentiable = "unwraps a value"},
+      {.type = "OptionalGetElement",
+       .infer = InferOptionalGetElement,
+       .kernel = NoKernel,
+       .not_differentiable = "unwraps a value"},
       {.type = "OptionalHasElement", .kernel = NoKernel, .not_differentiable = "the result is boolean"},
       {.domain = kTraining,
        .type = "Momentum",

@@ -1,5 +1,6 @@
 // Function bodies of ONNX's schemas, as graphs.
 
+#include <algorithm>
 #include <exception>
 #include <utility>
 
@@ -178,9 +179,12 @@ bool BuildInContext(const onnx::OpSchema& schema, int version, const NodeQuery& 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Graph>> SchemaFunctionBody(const NodeQuery& query) {
-  const SchemaEntry* entry = FindSchema(query.op);
+  const SchemaEntry* entry = FindNearestSchema(query.op);
   if (entry == nullptr) return std::unique_ptr<Graph>();
   const onnx::OpSchema& schema = *entry->schema;
+  // An operator younger than the model's opset may be a draft of what was released.
+  const int opset = std::max(query.op.since_version, entry->since_version);
+  if (opset > query.op.since_version && !HasOnlyAttributesOf(query, schema)) return std::unique_ptr<Graph>();
   if (!schema.HasFunction() && !schema.HasContextDependentFunction()) return std::unique_ptr<Graph>();
   const auto annotate = [&](const absl::Status& status) {
     return Annotate(status, absl::StrCat("node '", query.name, "' (", OpKeyString(query.op), "): function body"));
@@ -188,11 +192,11 @@ absl::StatusOr<std::unique_ptr<Graph>> SchemaFunctionBody(const NodeQuery& query
   try {
     onnx::FunctionProto built;
     const onnx::FunctionProto* function = nullptr;
-    int version = PickVersion(schema.function_opset_versions(), query.op.since_version);
+    int version = PickVersion(schema.function_opset_versions(), opset);
     if (version > 0) {
       function = schema.GetFunction(version);
     } else {
-      version = PickVersion(schema.context_dependent_function_opset_versions(), query.op.since_version);
+      version = PickVersion(schema.context_dependent_function_opset_versions(), opset);
       if (version > 0 && BuildInContext(schema, version, query, built)) function = &built;
     }
     if (function == nullptr) return std::unique_ptr<Graph>();

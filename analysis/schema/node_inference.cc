@@ -18,6 +18,11 @@
 #include "onnx/defs/shape_inference.h"
 
 namespace reusescope {
+bool HasOnlyAttributesOf(const NodeQuery& query, const onnx::OpSchema& schema) {
+  return std::all_of(query.attributes.begin(), query.attributes.end(),
+                     [&](const auto& entry) { return schema.attributes().count(entry.first) != 0; });
+}
+
 namespace {
 
 using google::protobuf::Arena;
@@ -209,11 +214,6 @@ std::string ForbiddenInput(const NodeQuery& query, const onnx::OpSchema& schema)
                         " only");
   }
   return "";
-}
-
-bool HasOnlyAttributesOf(const NodeQuery& query, const onnx::OpSchema& schema) {
-  return std::all_of(query.attributes.begin(), query.attributes.end(),
-                     [&](const auto& entry) { return schema.attributes().count(entry.first) != 0; });
 }
 
 // The version next to `version`, older ones first, whose operands and attributes the node has; null when none fits.

@@ -139,6 +139,8 @@ absl::StatusOr<Type> TypeFromProto(const onnx::TypeProto& proto) {
       if (element.value_case() == onnx::TypeProto::kTensorType) {
         RS_ASSIGN_OR_RETURN(type, TypeFromProto(element));
       }
+      // A list that may be absent is taken as the list.
+      if (!sequence && element.value_case() == onnx::TypeProto::kSequenceType) return TypeFromProto(element);
       type.form = sequence ? Type::Form::kSequence : Type::Form::kOptional;
       break;
     }

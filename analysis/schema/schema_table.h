@@ -18,6 +18,8 @@ struct InferenceContext;
 
 namespace reusescope {
 
+struct NodeQuery;  // node_inference.h
+
 // What InferNode needs of a schema, computed once.
 struct SchemaEntry {
   struct Operand {
@@ -42,6 +44,9 @@ const SchemaEntry* FindSchema(const OpKey& op);
 // The same, but where the operator is younger than op.since_version its first version: onnxruntime takes, and its tools
 // write, LayerNormalization in models of opset 11.
 const SchemaEntry* FindNearestSchema(const OpKey& op);
+
+// Whether the schema has every attribute that the node has: else it is that of another version.
+bool HasOnlyAttributesOf(const NodeQuery& query, const onnx::OpSchema& schema);
 
 // Domain, type and version of every schema, sorted.
 const std::vector<OpKey>& AllSchemas();

@@ -108,6 +108,7 @@ class Finder {
 
  private:
   void MarkDifferentiable();
+  void MarkChosenFrom();
   void MarkInputs(const Node& node);
   void NoteFoldedBatchNorm();
   void Classify();
@@ -160,6 +161,27 @@ void Finder::MarkInputs(const Node& node) {
   }
 }
 
+// A model that hands out labels alone: what they are chosen from stands for its output.
+void Finder::MarkChosenFrom() {
+  std::vector<bool> handed_out(graph_.values.size(), false);
+  for (ValueId output : graph_.outputs) {
+    if (output != kNoValue) handed_out[output] = true;
+  }
+  for (auto it = graph_.order.rbegin(); it != graph_.order.rend(); ++it) {
+    const Node& node = graph_.node(*it);
+    const bool live = std::any_of(node.outputs.begin(), node.outputs.end(),
+                                  [&](ValueId id) { return id != kNoValue && handed_out[id]; });
+    if (!live) continue;
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const ValueId input = node.inputs[i];
+      if (input == kNoValue) continue;
+      const bool numbers = IsFloatingPoint(graph_.value(input).type.dtype);
+      if (!numbers) handed_out[input] = true;
+      if (numbers && i == 0) differentiable_[input] = true;
+    }
+  }
+}
+
 void Finder::MarkDifferentiable() {
   outer_.insert(graph_.captured.begin(), graph_.captured.end());
   outer_.insert(graph_.inputs.begin(), graph_.inputs.end());
@@ -168,6 +190,10 @@ void Finder::MarkDifferentiable() {
   for (ValueId output : graph_.outputs) {
     if (output != kNoValue && IsFloatingPoint(graph_.value(output).type.dtype)) differentiable_[output] = true;
   }
+  const bool labels_alone = std::none_of(graph_.outputs.begin(), graph_.outputs.end(), [&](ValueId id) {
+    return id != kNoValue && graph_.value(id).type.IsTensor() && IsFloatingPoint(graph_.value(id).type.dtype);
+  });
+  if (labels_alone) MarkChosenFrom();
   for (auto it = graph_.order.rbegin(); it != graph_.order.rend(); ++it) {
     const Node& node = graph_.node(*it);
     const bool live = std::any_of(node.outputs.begin(), node.outputs.end(),

@@ -5,7 +5,8 @@
 //
 // What the file says outright (Value::evidence) wins. Elsewhere a parameter is a floating-point initializer, or output
 // of a Constant node, that
-//   - lies on a path of operands that have gradients, back from a floating-point graph output, and
+//   - lies on a path of operands that have gradients, back from a floating-point graph output (where there is none,
+//     from what the outputs are chosen from: a classifier that hands out labels), and
 //   - has rank >= 1 (a scalar is an epsilon or a scale), and
 //   - is called like a registered parameter, or, where an exporter made up its name, is an operand that weights are:
 //     a contraction's, a normalization's, a table that is looked up, a vector beside a contraction's result.

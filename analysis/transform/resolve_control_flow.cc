@@ -362,7 +362,16 @@ ShapeResolver::Types ShapeResolver::ResolveSequenceMap(NodeId id) {
     types.push_back(std::move(type));
   }
   RS_ASSIGN_OR_RETURN(std::vector<Type> outputs, ResolveBody(id, *body, types));
-  graph_.node(id).attributes.Set(kTripCountAttribute, std::max<int64_t>(length, 1));
+  const std::string& name = graph_.node(id).name;
+  state_.loops.insert(name);
+  const auto given = state_.bindings.trip_counts.find(name);
+  if (given != state_.bindings.trip_counts.end()) {
+    length = given->second;
+  } else if (length == kUnknownDim) {
+    state_.decided.push_back(
+        absl::StrCat("'", name, "' (SequenceMap) runs once; --trip-count ", name, "=N supplies how often"));
+  }
+  graph_.node(id).attributes.Set(kTripCountAttribute, length == kUnknownDim ? 1 : length);
   for (Type& type : outputs) {
     type.form = Type::Form::kSequence;
     type.length = length;

@@ -232,6 +232,7 @@ absl::Status Resolve(Graph& graph, const ShapeBindings& bindings, const Assumed&
                                             ", expected one of ", Quoted(state.loops)));
   }
   NoteAll("with shapes that data decide, taken at their largest", state.bounded, notes);
+  NoteAll("with shapes that data decide, taken as ones with as many elements", state.reshaped, notes);
   NoteAll("with shapes that data decide and nothing bounds, taken as they are shown", state.assumed, notes);
   NoteAll("with branches or trips that data decide", state.decided, notes);
   NoteAll("with work that data decide, counted at its most", state.counted, notes);

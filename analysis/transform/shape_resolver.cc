@@ -118,7 +118,9 @@ absl::Status ShapeResolver::Visit(NodeId id) {
     if (const Graph* branch = KnownBranch(id)) return VisitBody(id, *branch);
     if (!state_.bindings.keep_branches) {
       RS_ASSIGN_OR_RETURN(const std::unique_ptr<Graph> branch, DearerBranch(id));
-      return VisitBody(id, *branch);
+      RS_RETURN_IF_ERROR(VisitBody(id, *branch));
+      KeepCondition(id);
+      return absl::OkStatus();
     }
   }
   if (const ControlFlowRule* control_flow = FindControlFlow(graph_.node(id).op)) {
@@ -127,7 +129,12 @@ absl::Status ShapeResolver::Visit(NodeId id) {
   } else {
     if (semantics == nullptr) {
       RS_ASSIGN_OR_RETURN(const std::unique_ptr<Graph> body, FunctionBody(id));
-      if (body != nullptr) return VisitBody(id, *body);
+      if (body != nullptr) {
+        const Node& node = graph_.node(id);
+        if (!SchemaSinceVersion(node.op))
+          state_.misfits.push_back(absl::StrCat("'", node.name, "' (", node.op.type, ") is younger than the opset"));
+        return VisitBody(id, *body);
+      }
     }
     RS_ASSIGN_OR_RETURN(std::vector<Type> types, InferOutputs(id, semantics));
     RS_RETURN_IF_ERROR(SetOutputs(id, semantics, std::move(types)));
@@ -151,6 +158,16 @@ absl::Status ShapeResolver::VisitBody(NodeId id, const Graph& body) {
   for (NodeId each : added) RS_RETURN_IF_ERROR(Visit(each));
   --state_.depth;
   return absl::OkStatus();
+}
+
+void ShapeResolver::KeepCondition(NodeId id) {
+  const ValueId condition = graph_.node(id).inputs[0];
+  for (ValueId output : graph_.node(id).outputs) {
+    const NodeId producer = output == kNoValue ? kNoNode : graph_.value(output).producer;
+    if (producer == kNoNode || producer == id) continue;
+    auto& captures = graph_.node(producer).captures;
+    if (std::find(captures.begin(), captures.end(), condition) == captures.end()) captures.push_back(condition);
+  }
 }
 
 absl::StatusOr<std::unique_ptr<Graph>> ShapeResolver::FunctionBody(NodeId id) const {
@@ -273,6 +290,11 @@ absl::Status ShapeResolver::Close(NodeId id, const OpSemantics* semantics) {
     const Type& type = graph_.value(output).type;
     return (type.IsTensor() && !type.IsResolved()) || (known_domain && type.form == Type::Form::kUnknown);
   };
+  // A shape that is data (Reshape's) bounds the product of its open dimensions, none of them.
+  const auto reshaped = [&](const Type& found) {
+    return semantics->shape_input >= 0 &&
+           (!found.has_shape || std::count(found.shape.begin(), found.shape.end(), kUnknownDim) > 1);
+  };
   const auto outputs = graph_.node(id).outputs;
   if (std::none_of(outputs.begin(), outputs.end(), open)) return absl::OkStatus();
   std::vector<Type> largest;
@@ -288,7 +310,9 @@ absl::Status ShapeResolver::Close(NodeId id, const OpSemantics* semantics) {
     };
     const Type found = value.type;
     if (j < largest.size()) value.type = Complete(value.type, largest[j]);
-    if (value.type.IsResolved()) {
+    if (value.type.IsResolved() && reshaped(found)) {
+      state_.reshaped.push_back(clause());
+    } else if (value.type.IsResolved()) {
       for (int d = 0; d < std::min(value.type.rank(), 64); ++d) {
         if (found.rank() <= d || found.shape[d] == kUnknownDim) value.at_most |= uint64_t{1} << d;
       }

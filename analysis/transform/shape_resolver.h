@@ -35,7 +35,7 @@ struct ResolveState {
   int depth = 0;                       // of bodies within bodies
   absl::btree_set<std::string> loops;  // names of the Loops met
   // For the report, a clause each: what data decide and the file does not tell.
-  std::vector<std::string> bounded, assumed, decided, misfits, mended, counted;
+  std::vector<std::string> bounded, reshaped, assumed, decided, misfits, mended, counted;
 };
 
 // Where the values that go from one iteration to the next stand: inputs of the node, inputs and outputs of its body.
@@ -58,6 +58,8 @@ class ShapeResolver {
   void Mend(NodeId id, const OpSemantics* semantics);
   void SupplyOnnxName(NodeId id);
   absl::Status VisitBody(NodeId id, const Graph& body);
+  // The branch that took the If's place runs after its condition, which is computed all the same.
+  void KeepCondition(NodeId id);
   Types InferOutputs(NodeId id, const OpSemantics* semantics);
   Types InferThroughBody(NodeId id);
   absl::Status SetOutputs(NodeId id, const OpSemantics* semantics, std::vector<Type> types);

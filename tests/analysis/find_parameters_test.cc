@@ -298,6 +298,14 @@ TEST(FindParametersTest, WhatMultipliesPositionsIsNoWeight) {
   EXPECT_THAT(Parameters(FindInText(kText)), ElementsAre("onnx::MatMul_7"));
 }
 
+// A classifier that hands out the label alone.
+TEST(FindParametersTest, WhatALabelIsChosenFromHasWeights) {
+  constexpr absl::string_view kText = R"(
+      g (float[2,4] x) => (int64[2,1] y) <float[4,3] w, float[3] b>
+      { s = Gemm (x, w, b)  p = Softmax (s)  y = ArgMax <axis = 1> (p) })";
+  EXPECT_THAT(Parameters(FindInText(kText)), UnorderedElementsAre("w", "b"));
+}
+
 // As the TorchScript exporter stores the initial state of an LSTM that is given none.
 TEST(FindParametersTest, StoredZeroStateIsNoWeight) {
   constexpr absl::string_view kText = R"(

@@ -191,6 +191,7 @@ TEST(ContractionTest, MalformedOperandsAreErrors) {
   const BadCase cases[] = {
       {"Conv", {3, 8}, {4, 3}, {3, 4}, {}, "expected equal ranks of at least 3"},
       {"Gemm", {2, 3, 4}, {4, 5}, {2, 5}, {}, "expected two matrices"},
+      {"Gemm", {6, 3}, {6, 4}, {6, 4}, {}, "expected equal inner dimensions"},
       {"Einsum",
        {2, 3},
        {4, 5},
