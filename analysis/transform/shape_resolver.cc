@@ -129,12 +129,7 @@ absl::Status ShapeResolver::Visit(NodeId id) {
   } else {
     if (semantics == nullptr) {
       RS_ASSIGN_OR_RETURN(const std::unique_ptr<Graph> body, FunctionBody(id));
-      if (body != nullptr) {
-        const Node& node = graph_.node(id);
-        if (!SchemaSinceVersion(node.op))
-          state_.misfits.push_back(absl::StrCat("'", node.name, "' (", node.op.type, ") is younger than the opset"));
-        return VisitBody(id, *body);
-      }
+      if (body != nullptr && IsOfItsBody(id)) return VisitBody(id, *body);
     }
     RS_ASSIGN_OR_RETURN(std::vector<Type> types, InferOutputs(id, semantics));
     RS_RETURN_IF_ERROR(SetOutputs(id, semantics, std::move(types)));
@@ -158,6 +153,15 @@ absl::Status ShapeResolver::VisitBody(NodeId id, const Graph& body) {
   for (NodeId each : added) RS_RETURN_IF_ERROR(Visit(each));
   --state_.depth;
   return absl::OkStatus();
+}
+
+bool ShapeResolver::IsOfItsBody(NodeId id) {
+  const Node& node = graph_.node(id);
+  if (SchemaSinceVersion(node.op)) return true;
+  ResolveState trial = state_;
+  if (!ShapeResolver(graph_, trial).InferThroughBody(id).ok()) return false;
+  state_.misfits.push_back(absl::StrCat("'", node.name, "' (", node.op.type, ") is younger than the opset"));
+  return true;
 }
 
 void ShapeResolver::KeepCondition(NodeId id) {

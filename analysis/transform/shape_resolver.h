@@ -58,6 +58,8 @@ class ShapeResolver {
   void Mend(NodeId id, const OpSemantics* semantics);
   void SupplyOnnxName(NodeId id);
   absl::Status VisitBody(NodeId id, const Graph& body);
+  // False for an operator younger than the model's opset that does not fit the body: a draft of what was released.
+  bool IsOfItsBody(NodeId id);
   // The branch that took the If's place runs after its condition, which is computed all the same.
   void KeepCondition(NodeId id);
   Types InferOutputs(NodeId id, const OpSemantics* semantics);
