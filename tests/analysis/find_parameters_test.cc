@@ -107,8 +107,8 @@ TEST(FindParametersTest, ScalarsAreNoParametersAndScalesOfSizeOneAre) {
 }
 
 TEST(FindParametersTest, NothingBehindANodeWithoutGradient) {
-  const Found found = FindInText(R"(g (float[2,4] x) => (int64[2] y) <float[4,4] "fc.weight">
-      { a = MatMul(x, "fc.weight") y = ArgMax <axis = 1, keepdims = 0> (a) })");
+  const Found found = FindInText(R"(g (float[2,4] x) => (int64[2] y, float[2,4] z) <float[4,4] "fc.weight">
+      { a = MatMul(x, "fc.weight") y = ArgMax <axis = 1, keepdims = 0> (a) z = Relu(x) })");
   EXPECT_THAT(Parameters(found), IsEmpty());
 }
 
