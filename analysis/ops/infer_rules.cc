@@ -178,10 +178,9 @@ absl::StatusOr<std::vector<Type>> InferConv(const OpContext& ctx) {
 
 namespace {
 
-// Positions of a window of `reach` elements over `in`.
+// Positions of a window of `reach` elements over `in`, which it fits into.
 int64_t PoolPositions(int64_t in, int64_t reach, int64_t stride, int64_t begin, int64_t end, bool ceil) {
   const int64_t room = in + begin + end - reach;
-  if (room < 0) return 0;
   const int64_t positions = (room + (ceil ? stride - 1 : 0)) / stride + 1;
   return ceil && (positions - 1) * stride >= in + begin ? positions - 1 : positions;
 }
@@ -204,9 +203,14 @@ absl::StatusOr<std::vector<Type>> InferPool(const OpContext& ctx) {
   for (size_t d = 0; d < spatial; ++d) {
     int64_t& extent = y.shape[2 + d];
     if (extent == kUnknownDim) continue;
+    constexpr int64_t kMost = std::numeric_limits<int64_t>::max() / 8;  // sums of them fit
     const auto reach = CheckedMultiply(window[d] - 1, dilations[d]);
-    if (!reach || extent > std::numeric_limits<int64_t>::max() / 2) {
+    if (!reach || std::max({extent, *reach, strides[d], pads[d], pads[spatial + d]}) > kMost) {
       return absl::OutOfRangeError(ctx.Error("positions of the window exceed int64").message());
+    }
+    if (!same && extent + pads[d] + pads[spatial + d] <= *reach) {
+      return ctx.Error(absl::StrCat("window ", window[d], " with dilation ", dilations[d], " is larger than dimension ",
+                                    2 + d, " of ", TypeString(ctx.InType(0)), " with its padding"));
     }
     extent = same ? (extent + strides[d] - 1) / strides[d]
                   : PoolPositions(extent, *reach + 1, strides[d], pads[d], pads[spatial + d], ceil);

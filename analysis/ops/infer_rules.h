@@ -22,8 +22,8 @@ absl::StatusOr<std::vector<Type>> InferEinsum(const OpContext& ctx);
 absl::StatusOr<std::vector<Type>> InferConv(const OpContext& ctx);
 
 // Every version: ONNX's rule before opset 19 counts windows of `ceil_mode` that begin in the padding behind the image,
-// which PyTorch and runtimes leave out. Output 1, the indices, is like output 0. A window larger than the image has no
-// position.
+// which PyTorch and runtimes leave out. Output 1, the indices, is like output 0. A window larger than the image is an
+// error, as in InferConv.
 absl::StatusOr<std::vector<Type>> InferPool(const OpContext& ctx);
 
 // One element of rank 0 or 1 for each operand, as runtimes take it; ONNX's rule wants rank 0, which bodies of its own

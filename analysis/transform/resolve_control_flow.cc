@@ -363,10 +363,8 @@ ShapeResolver::Types ShapeResolver::ResolveSequenceMap(NodeId id) {
   }
   RS_ASSIGN_OR_RETURN(std::vector<Type> outputs, ResolveBody(id, *body, types));
   const std::string& name = graph_.node(id).name;
-  state_.loops.insert(name);
-  const auto given = state_.bindings.trip_counts.find(name);
-  if (given != state_.bindings.trip_counts.end()) {
-    length = given->second;
+  if (const auto given = GivenTrips(id)) {
+    length = *given;
   } else if (length == kUnknownDim) {
     state_.decided.push_back(
         absl::StrCat("'", name, "' (SequenceMap) runs once; --trip-count ", name, "=N supplies how often"));
