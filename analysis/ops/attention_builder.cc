@@ -53,11 +53,12 @@ absl::StatusOr<ValueId> AfterPast(LowerContext& ctx, AttentionBuilder& build, Va
   if (past == kNoValue) return present;
   const Shape& before = build.ShapeOf(past);
   const Shape& now = build.ShapeOf(present);
+  if (ElementCount(before).value_or(1) == 0) return present;
   if (before.size() != 4 || now.size() != 4 || before[0] != now[0] || before[1] != now[1] || before[3] != now[3]) {
     return ctx.node().Error(absl::StrCat("past keys or values are ", ShapeString(before), " and those of this call ",
                                          ShapeString(now), ", expected [B, H, past, D] and [B, H, S, D]"));
   }
-  return before[2] == 0 ? present : build.Concat(past, present, 2);
+  return build.Concat(past, present, 2);
 }
 
 ValueId SetLoweredOutput(LowerContext& ctx, AttentionBuilder& build, int j, ValueId value) {

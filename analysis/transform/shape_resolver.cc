@@ -165,6 +165,7 @@ bool ShapeResolver::IsOfItsBody(NodeId id) {
 }
 
 void ShapeResolver::KeepCondition(NodeId id) {
+  if (graph_.node(id).inputs.empty()) return;  // a file may lack it
   const ValueId condition = graph_.node(id).inputs[0];
   for (ValueId output : graph_.node(id).outputs) {
     const NodeId producer = output == kNoValue ? kNoNode : graph_.value(output).producer;
