@@ -18,8 +18,8 @@ absl::StatusOr<std::vector<Type>> NonZeroAtMost(const OpContext& ctx);          
 absl::StatusOr<std::vector<Type>> UniqueAtMost(const OpContext& ctx);             // as if all elements differed
 absl::StatusOr<std::vector<Type>> CompressAtMost(const OpContext& ctx);           // as if everything were kept
 absl::StatusOr<std::vector<Type>> NonMaxSuppressionAtMost(const OpContext& ctx);  // [N C min(boxes, limit), 3]
-// A reduction over k axes that are data: like input 0 where dimensions are kept as ones; else dimension i of the output is
-// one of i to i + k of the input.
+// A reduction over k axes that are data: like input 0 where dimensions are kept as ones; else dimension i of the output
+// is one of i to i + k of the input.
 absl::StatusOr<std::vector<Type>> ReduceAtMost(const OpContext& ctx);
 // A Reshape to a shape that is data keeps the number of elements: all of them in one dimension, 1 for the others.
 absl::StatusOr<std::vector<Type>> ReshapeAtMost(const OpContext& ctx);
