@@ -8,6 +8,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "analysis/ops/node_builder.h"
 
 namespace reusescope {
 
@@ -35,10 +36,7 @@ std::string MendReshape(Graph& graph, NodeId id) {
   const auto* shape = attribute == nullptr ? nullptr : std::get_if<std::vector<int64_t>>(attribute);
   if (shape == nullptr || graph.node(id).inputs.size() != 1) return "";
   const auto rank = static_cast<int64_t>(shape->size());
-  Literal literal = Literal::Ints({rank}, *shape);
-  const ValueId target = graph.AddValue(absl::StrCat(graph.node(id).name, ".shape"),
-                                        Type::Tensor(DType::kInt64, {rank}), ValueKind::kConstant);
-  graph.SetLiteral(target, std::move(literal));
+  const ValueId target = AddConstant(graph, absl::StrCat(graph.node(id).name, ".shape"), Literal::Ints({rank}, *shape));
   Node& node = graph.node(id);
   node.attributes.Erase("shape");
   node.inputs.push_back(target);

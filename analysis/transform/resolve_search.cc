@@ -97,7 +97,7 @@ absl::StatusOr<int64_t> ShapeResolver::SearchTokens(NodeId id, int64_t start) {
   const std::string name = absl::StrCat("'", node.name, "' (", OpKeyString(node.op), ")");
   if (const auto longest = Scalar(graph_, node, 1)) {
     const int64_t tokens = std::max<int64_t>(std::min(*longest, kMostTokens) - start, 0);
-    state_.counted.push_back(absl::StrCat(name, ", it makes ", tokens, " tokens"));
+    state_.counted.push_back(absl::StrCat(name, ", it makes ", tokens, " tokens and reads its weights once for all"));
     return tokens;
   }
   if (!state_.bindings.assume) {
