@@ -204,6 +204,8 @@ absl::StatusOr<std::unique_ptr<Graph>> SchemaFunctionBody(const NodeQuery& query
     if (!attributes.ok()) return annotate(attributes.status());
     auto graph = std::make_unique<Graph>();
     const absl::Status status = BodyConverter(*graph, *function, version, *attributes, nullptr).Function();
+    if (!status.ok() && opset > query.op.since_version)
+      return std::unique_ptr<Graph>();  // another form of the operator
     if (!status.ok()) return annotate(status);
     return graph;
   } catch (const std::exception& error) {

@@ -79,6 +79,16 @@ TEST(UpperBoundTest, AReductionWhoseFileTellsItsShapeTakesThat) {
   EXPECT_EQ(run.flagged, (std::vector<std::string>{"float32[3, 2]"}));
 }
 
+// A file without domains: ONNX Runtime's form, long before ONNX had an operator of the name. ONNX's body for it is
+// none.
+TEST(OpenShapesTest, AnotherFormOfAYoungerOperatorIsTheFilesFault) {
+  const Outcome run = Infer(R"(<ir_version: 7, opset_import: ["" : 13]>
+    g (float[1,2,4] x) => (float[1,2,4] y, float[2,1,2,2,2] present) <float[4,12] w, float[12] b> {
+      y, present = Attention <num_heads = 2> (x, w, b) })");
+  EXPECT_TRUE(absl::IsInvalidArgument(run.status)) << run.status;
+  EXPECT_THAT(run.status.message(), HasSubstr("node 'Attention_0' (Attention-23): 3D inputs expected"));
+}
+
 TEST(OpenShapesTest, MeanVarianceNormalizationOfHalfs) {
   const Outcome run = Infer(R"(g (float16[2,4] x) => (y) { y = MeanVarianceNormalization <axes = [1]> (x) })");
   ASSERT_TRUE(run.status.ok()) << run.status;
