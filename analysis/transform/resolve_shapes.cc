@@ -155,7 +155,8 @@ class Binder {
         input.type.shape[d] = it->second;
         continue;
       }
-      if (!input.type.IsTensor()) continue;  // elements of a sequence may differ
+      const bool sparse = input.type.form == Type::Form::kSparseTensor;
+      if (!input.type.IsTensor() && !sparse) continue;  // elements of a sequence may differ
       if (IsDimensionExpression(symbol) != expressions) continue;
       if (const auto value = EvaluateDimension(symbol, dims_)) {
         input.type.shape[d] = dims_.emplace(symbol, *value).first->second;

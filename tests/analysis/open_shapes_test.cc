@@ -79,6 +79,14 @@ TEST(UpperBoundTest, AReductionWhoseFileTellsItsShapeTakesThat) {
   EXPECT_EQ(run.flagged, (std::vector<std::string>{"float32[3, 2]"}));
 }
 
+TEST(OpenShapesTest, ASparseInputIsBoundAsAnyOther) {
+  const Outcome run = Infer(R"(<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>
+    g (sparse_tensor(float[M, K]) a, float[K, N] b) => (y) { y = com.microsoft.SparseToDenseMatMul (a, b) })",
+                            {.dims = {{"M", 4}, {"K", 3}}, .assume = true});
+  ASSERT_TRUE(run.status.ok()) << run.status;
+  EXPECT_EQ(run.outputs, (std::vector<std::string>{"float32[4, 1]"}));
+}
+
 // A file without domains: ONNX Runtime's form, long before ONNX had an operator of the name. ONNX's body for it is
 // none.
 TEST(OpenShapesTest, AnotherFormOfAYoungerOperatorIsTheFilesFault) {
