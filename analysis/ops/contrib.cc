@@ -175,11 +175,6 @@ absl::Status LowerGroupNorm(LowerContext& ctx) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<Type>> InferAllLikeInput(const OpContext& ctx) {
-  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 0));
-  return std::vector<Type>(std::max(ctx.num_outputs(), 1), ctx.InType(0));
-}
-
 // ---- Dropout behind a bias and a residual: data bias residual ratio training_mode -> output mask.
 
 // The Bitmask forms keep 32 elements of the mask in a word.

@@ -180,11 +180,6 @@ absl::Status LowerGatedNorm(LowerContext& ctx) {
 }
 
 // a [B, T, H] bias scale b -> scale softplus(a + bias), sigmoid(b); inside in the bias's type.
-absl::StatusOr<std::vector<Type>> InferLike(const OpContext& ctx) {
-  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 0));
-  return std::vector<Type>(std::max(ctx.num_outputs(), 1), ctx.InType(0));
-}
-
 absl::Status LowerLinearGate(LowerContext& ctx) {
   AttentionBuilder build(ctx);
   const DType outside = build.DTypeOf(ctx.I(0)), inside = build.DTypeOf(ctx.I(1));
@@ -229,7 +224,7 @@ void RegisterContribLinearAttention(OpRegistry& registry) {
       ContribProduct("LinearAttention", InferLinearAttention, LinearAttentionKernel, kInferenceOnly),
       ContribProduct("CausalConvWithState", InferCausalConv, CausalConvKernel, kInferenceOnly),
       ContribProduct("AttnLSTM", InferAttnLstm, AttnLstmKernel, kInferenceOnly),
-      ContribComposite("LinearAttentionGate", InferLike, LowerLinearGate),
+      ContribComposite("LinearAttentionGate", InferAllLikeInput, LowerLinearGate),
       ContribComposite("GatedAdd", InferFirstLikeInput, LowerGatedAdd),
       ContribComposite("GatedRMSNorm", InferFirstLikeInput, LowerGatedNorm),
       ContribComposite("GemmaRotaryEmbedding", InferGemmaRotary, LowerGemmaRotary),

@@ -59,6 +59,11 @@ absl::StatusOr<std::vector<Type>> InferFirstLikeInput(const OpContext& ctx) {
   return First(ctx, ctx.InType(0));
 }
 
+absl::StatusOr<std::vector<Type>> InferAllLikeInput(const OpContext& ctx) {
+  RS_RETURN_IF_ERROR(ExpectRank(ctx, 0, 0));
+  return std::vector<Type>(std::max(ctx.num_outputs(), 1), ctx.InType(0));
+}
+
 Attributes WithoutActivation(const OpContext& ctx) {
   Attributes attributes = ctx.attributes();
   for (const auto& [name, value] : ctx.attributes()) {

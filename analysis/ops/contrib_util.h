@@ -43,8 +43,10 @@ absl::StatusOr<Shape> ProductShape(const OpContext& ctx, Shape a, Shape b);
 
 // Types of all outputs: the first `type`, the others of unknown type and so left to what the file declares.
 std::vector<Type> First(const OpContext& ctx, Type type);
-// Output 0 is like input 0 (all others too, where they are as many statistics as rows: see the operator).
+// Output 0 is like input 0, the others as in First.
 absl::StatusOr<std::vector<Type>> InferFirstLikeInput(const OpContext& ctx);
+// Every output is like input 0.
+absl::StatusOr<std::vector<Type>> InferAllLikeInput(const OpContext& ctx);
 
 // x after the activation that attribute `activation` names ("Relu", "gelu", "silu", ...); x itself when there is none.
 // Its parameters (alpha and beta, or the bounds of a Clip) are in `activation_params` or `activation_alpha` and the
